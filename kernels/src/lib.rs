@@ -1,0 +1,24 @@
+//! Exact INT8 kernels for small CPUs.
+//!
+//! What goes in: NHWC `u8` activations ([`View`]), weights packed once by the kernel that will
+//! read them. What comes out: NHWC `u8` activations, the same bits on every instruction set and
+//! for every number of threads. [`reference`] is the definition of those bits.
+//!
+//! | hop | file |
+//! |---|---|
+//! | which instruction set | [`isa`] |
+//! | activations and their shapes | [`view`] |
+//! | threads | [`team`] |
+//! | convolution and fully connected | [`conv`] (`gemm/`, `depthwise/`) |
+//! | from i32 accumulators to u8 | [`requantize`] |
+//! | everything else | [`pool`], [`add`], [`table`], [`lrn`], [`softmax`], [`rearrange`], [`float`] |
+
+pub mod geometry;
+pub mod isa;
+pub mod team;
+pub mod view;
+
+pub use geometry::{Clamp, ConvGeometry, PoolGeometry, Window};
+pub use isa::Isa;
+pub use team::Team;
+pub use view::{Shape, View, ViewMut};

@@ -1,0 +1,3 @@
+//! `seam-edge`: the board's command line.
+
+fn main() {}

@@ -1,0 +1,54 @@
+//! `seam`: the host's command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod cloud;
+mod demo;
+mod eval;
+mod export_tail;
+mod inspect;
+mod plan;
+mod profile_cloud;
+mod quantize;
+
+/// Cuts a trained network in two: INT8 on an edge board, FP32 in the cloud.
+#[derive(Parser)]
+#[command(name = "seam", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Demo(demo::Args),
+    Quantize(quantize::Args),
+    Inspect(inspect::Args),
+    Eval(eval::Args),
+    ExportTail(export_tail::Args),
+    ProfileCloud(profile_cloud::Args),
+    Plan(plan::Args),
+    Cloud(cloud::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Demo(args) => demo::run(args),
+        Command::Quantize(args) => quantize::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Eval(args) => eval::run(args),
+        Command::ExportTail(args) => export_tail::run(args),
+        Command::ProfileCloud(args) => profile_cloud::run(args),
+        Command::Plan(args) => plan::run(args),
+        Command::Cloud(args) => cloud::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("seam: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
