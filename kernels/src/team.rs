@@ -94,7 +94,7 @@ impl Team {
     ///
     /// # Panics
     /// `tasks > MAX_TASKS`, or `job` panicked.
-    pub fn run(&self, tasks: usize, job: &Job) {
+    pub fn run(&self, tasks: usize, job: &(dyn Fn(usize, usize) + Sync)) {
         if self.workers.is_empty() || tasks <= 1 {
             (0..tasks).for_each(|task| job(task, 0));
             return;
@@ -104,7 +104,8 @@ impl Team {
         // SAFETY: only the lifetime changes. Every use of the pointer happens between a claim and
         // its count in `done`, and this function waits for all of them before it returns; `help`
         // catches panics, so it does not leave early either.
-        let job: *const Job = unsafe { std::mem::transmute::<*const Job, *const Job>(job) };
+        let job =
+            unsafe { std::mem::transmute::<*const (dyn Fn(usize, usize) + Sync), *const Job>(job) };
         shared.done.store(0, Ordering::Relaxed);
         // SAFETY: the last job's tasks are all done and none of this one is claimable yet, so no
         // thread reads the cell.
