@@ -1,0 +1,185 @@
+//! The network as the paper's rules see it: a DAG of operators, each with one output tensor.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One operator of the folded network (BatchNormalization and constants already folded away).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Unique; the layer's name where this node begins a layer.
+    pub name: String,
+    /// It has trained weights (convolution, fully connected): it begins a layer.
+    pub parametric: bool,
+    /// The activation tensors that it reads; constants are not among them.
+    pub inputs: Vec<Value>,
+    /// The edge can run it.
+    pub on_edge: bool,
+}
+
+/// An activation tensor: named by who writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Value {
+    /// The network's input.
+    Input,
+    /// The output of the node of that index.
+    Node(usize),
+}
+
+/// A network with one input and one output, its nodes in an order in which they can run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerGraph {
+    nodes: Vec<Node>,
+    output: usize,
+    readers: Vec<Vec<usize>>,
+    /// The node lies on a path from the input to the output.
+    live: Vec<bool>,
+    /// Per node, the node that begins its layer.
+    layer: Vec<usize>,
+}
+
+/// Why a list of nodes is no network that can be cut.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LayerGraphError {
+    /// Two nodes of one name.
+    #[error("two layers are called {0:?}: points are named after layers, rename one")]
+    DuplicateName(String),
+    /// A node reads nothing.
+    #[error("layer {0:?} reads no tensor: fold constants before asking for candidates")]
+    NoInput(String),
+    /// A node reads one that does not stand before it.
+    #[error("layer {node:?} reads node {input}, which does not stand before it: sort the nodes")]
+    NotBefore {
+        /// The reader.
+        node: String,
+        /// What it reads.
+        input: usize,
+    },
+    /// There is no node of the output's index.
+    #[error("the output is node {output} of {nodes}: name a node that exists")]
+    NoOutput {
+        /// Index given as the output.
+        output: usize,
+        /// Nodes of the graph.
+        nodes: usize,
+    },
+}
+
+impl LayerGraph {
+    /// The network of `nodes`, each standing behind all that it reads, whose answer is what node
+    /// `output` writes.
+    ///
+    /// # Errors
+    /// A name occurs twice, a node reads nothing or one that does not stand before it, or there
+    /// is no node `output`.
+    pub fn new(nodes: Vec<Node>, output: usize) -> Result<LayerGraph, LayerGraphError> {
+        if output >= nodes.len() {
+            return Err(LayerGraphError::NoOutput { output, nodes: nodes.len() });
+        }
+        let mut names = BTreeSet::new();
+        let mut readers = vec![Vec::new(); nodes.len()];
+        for (i, node) in nodes.iter().enumerate() {
+            if !names.insert(node.name.as_str()) {
+                return Err(LayerGraphError::DuplicateName(node.name.clone()));
+            }
+            if node.inputs.is_empty() {
+                return Err(LayerGraphError::NoInput(node.name.clone()));
+            }
+            for &input in &node.inputs {
+                match input {
+                    Value::Input => {}
+                    Value::Node(j) if j < i => readers[j].push(i),
+                    Value::Node(input) => {
+                        return Err(LayerGraphError::NotBefore { node: node.name.clone(), input });
+                    }
+                }
+            }
+        }
+        let live = reach(nodes.len(), [output], |i| predecessors(&nodes[i]));
+        let layer = layers(&nodes);
+        Ok(LayerGraph { nodes, output, readers, live, layer })
+    }
+
+    /// The nodes, in an order in which they can run.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Index of the node that writes the network's answer.
+    pub fn output(&self) -> usize {
+        self.output
+    }
+
+    /// Per node, the node that begins the layer it belongs to: rule 3 of the paper
+    /// (see [`crate::candidates`]). A layer is called after that node.
+    pub fn layer_of(&self, node: usize) -> usize {
+        self.layer[node]
+    }
+
+    /// The answer depends on the node.
+    pub fn is_live(&self, node: usize) -> bool {
+        self.live[node]
+    }
+
+    /// The nodes that `node` depends on.
+    pub(crate) fn ancestors(&self, node: usize) -> Vec<bool> {
+        reach(self.nodes.len(), predecessors(&self.nodes[node]), |i| predecessors(&self.nodes[i]))
+    }
+
+    /// The nodes that depend on `node`.
+    pub(crate) fn descendants(&self, node: usize) -> Vec<bool> {
+        let readers = |i: usize| self.readers[i].iter().copied();
+        reach(self.nodes.len(), readers(node), readers)
+    }
+}
+
+impl Node {
+    /// Several tensors meet here (Add, Concat). A node that reads one tensor twice merges nothing.
+    pub fn merges(&self) -> bool {
+        self.inputs.iter().any(|input| *input != self.inputs[0])
+    }
+}
+
+/// Rule 3: a parametric or merging node begins a layer; any other is merged into the layer of the
+/// node that it reads. Before the first layer there is none to merge into: such nodes belong to
+/// the layer that follows them.
+fn layers(nodes: &[Node]) -> Vec<usize> {
+    let mut layer: Vec<Option<usize>> = Vec::with_capacity(nodes.len());
+    for (i, node) in nodes.iter().enumerate() {
+        layer.push(match node.inputs[0] {
+            _ if node.parametric || node.merges() => Some(i),
+            Value::Node(j) => layer[j],
+            Value::Input => None,
+        });
+    }
+    let mut following = BTreeMap::new();
+    for (i, node) in nodes.iter().enumerate().rev() {
+        let own = layer[i].or_else(|| following.get(&i).copied()).unwrap_or(i);
+        layer[i] = Some(own);
+        for j in predecessors(node).filter(|&j| layer[j].is_none()) {
+            following.insert(j, own);
+        }
+    }
+    layer.into_iter().flatten().collect()
+}
+
+fn predecessors(node: &Node) -> impl Iterator<Item = usize> {
+    node.inputs.iter().filter_map(|input| match input {
+        Value::Input => None,
+        Value::Node(i) => Some(*i),
+    })
+}
+
+/// Marks `from` and every node that `next` leads to from there.
+fn reach<I: IntoIterator<Item = usize>>(
+    nodes: usize,
+    from: impl IntoIterator<Item = usize>,
+    next: impl Fn(usize) -> I,
+) -> Vec<bool> {
+    let mut seen = vec![false; nodes];
+    let mut stack: Vec<usize> = from.into_iter().collect();
+    while let Some(i) = stack.pop() {
+        if !std::mem::replace(&mut seen[i], true) {
+            stack.extend(next(i));
+        }
+    }
+    seen
+}
