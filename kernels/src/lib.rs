@@ -11,10 +11,23 @@
 //! | threads | [`team`] |
 //! | convolution and fully connected | [`conv`] (`gemm/`, `depthwise/`) |
 //! | from i32 accumulators to u8 | [`requantize`] |
-//! | everything else | [`pool`], [`add`], [`table`], [`lrn`], [`softmax`], [`rearrange`], [`float`] |
+//! | everything else | [`pool`], [`add`], [`table`], [`lrn`], [`softmax`], [`rearrange`], [`quantize`], [`float`] |
+//! | the paper's own arithmetic | [`paper`] |
 
+pub mod add;
+pub mod float;
 pub mod geometry;
 pub mod isa;
+pub mod lrn;
+mod math;
+pub mod paper;
+pub mod pool;
+pub mod quantize;
+pub mod rearrange;
+pub mod softmax;
+mod split;
+mod stamp;
+pub mod table;
 pub mod team;
 pub mod view;
 
