@@ -15,7 +15,10 @@
 //! | the paper's own arithmetic | [`paper`] |
 
 pub mod add;
+pub mod conv;
+pub mod fixed_point;
 pub mod float;
+mod gemm;
 pub mod geometry;
 pub mod isa;
 pub mod lrn;
@@ -24,6 +27,8 @@ pub mod paper;
 pub mod pool;
 pub mod quantize;
 pub mod rearrange;
+pub mod reference;
+pub mod requantize;
 pub mod softmax;
 mod split;
 mod stamp;

@@ -1,0 +1,207 @@
+//! Convolution and fully connected layers.
+//!
+//! [`Conv`] is made once per step; it chooses an [`Algorithm`] (a kernel with its own layout of the
+//! weights), packs the weights for it, and runs it. Adding a kernel: one file, and a line in
+//! [`TABLE`].
+
+use std::fmt;
+
+use crate::fixed_point::FixedPoint;
+use crate::gemm::{self, Kernel};
+use crate::isa::IsaKind;
+use crate::requantize::Requantize;
+use crate::{Clamp, ConvGeometry, Isa, Team, View, ViewMut};
+
+/// A kernel that can run a convolution, on this CPU.
+#[derive(Clone, Copy)]
+pub struct Algorithm(&'static Entry);
+
+struct Entry {
+    name: &'static str,
+    isa: IsaKind,
+    supports: fn(&ConvGeometry) -> bool,
+    packed_len: fn(&ConvGeometry) -> usize,
+    pack: fn(&ConvGeometry, u8, &[i8], &[i32], &[f32], &mut [u8]),
+    scratch_len: fn(&ConvGeometry, usize) -> usize,
+    run: unsafe fn(&Conv, &[u8], View, ViewMut, &mut [u8], &Team),
+}
+
+/// Every kernel, the preferred one first among those of one instruction set.
+static TABLE: &[Entry] = &[entry::<gemm::portable::Portable>(IsaKind::Portable)];
+
+const fn entry<K: Kernel>(isa: IsaKind) -> Entry {
+    Entry {
+        name: K::NAME,
+        isa,
+        supports: |_| true,
+        packed_len: gemm::pack::packed_len::<K>,
+        pack: gemm::pack::pack::<K>,
+        scratch_len: gemm::driver::scratch_len::<K>,
+        run: gemm::driver::run::<K>,
+    }
+}
+
+impl Algorithm {
+    /// Every kernel that this CPU can run, weakest instruction set first.
+    pub fn available() -> impl Iterator<Item = Algorithm> {
+        Isa::available()
+            .flat_map(|isa| TABLE.iter().filter(move |e| e.isa == isa.kind()).map(Algorithm))
+    }
+
+    /// `{arch}-u8i8-{variant}`.
+    pub fn name(self) -> &'static str {
+        self.0.name
+    }
+
+    /// The instruction set that it needs.
+    pub fn isa(self) -> IsaKind {
+        self.0.isa
+    }
+}
+
+impl PartialEq for Algorithm {
+    fn eq(&self, other: &Algorithm) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for Algorithm {}
+
+impl fmt::Debug for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What turns sums into codes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Stage {
+    Requantize(Requantize),
+    FixedPoint(FixedPoint),
+}
+
+/// An INT8 convolution (ONNX `QLinearConv`, batch 1, weight zero point 0), or a fully connected
+/// layer as one over a 1×1 image.
+///
+/// Weights lie in −127..=127: kernels of ARMv8.0 sum two products in 16 bits, which −128 × −128
+/// twice would pass.
+#[derive(Clone, Debug)]
+pub struct Conv {
+    geometry: ConvGeometry,
+    input_zero_point: u8,
+    stage: Stage,
+    algorithm: Algorithm,
+}
+
+impl Conv {
+    /// The convolution by the first of [`Conv::algorithms`].
+    ///
+    /// # Panics
+    /// The geometry has an empty side, or groups that do not divide its channels.
+    pub fn new(isa: Isa, geometry: ConvGeometry, input_zero_point: u8, clamp: Clamp) -> Conv {
+        let algorithm = algorithms(isa, &geometry).next().expect("the portable kernel runs all");
+        Conv::with_algorithm(geometry, input_zero_point, clamp, algorithm)
+    }
+
+    /// The convolution by one of [`Conv::algorithms`] of this geometry.
+    ///
+    /// # Panics
+    /// As [`Conv::new`], or `algorithm` does not run this geometry.
+    pub fn with_algorithm(
+        geometry: ConvGeometry,
+        input_zero_point: u8,
+        clamp: Clamp,
+        algorithm: Algorithm,
+    ) -> Conv {
+        let g = &geometry;
+        assert!(g.groups > 0 && g.input.c % g.groups == 0 && g.output.c % g.groups == 0, "{g:?}");
+        assert!(g.weights() > 0 && !g.input.is_empty() && !g.output.is_empty(), "{g:?}");
+        assert!((algorithm.0.supports)(g), "{algorithm:?} does not run {g:?}");
+        let stage = Stage::Requantize(Requantize::new(clamp));
+        Conv { geometry, input_zero_point, stage, algorithm }
+    }
+
+    /// The same convolution with gemmlowp's output stage, one for all channels; the multipliers
+    /// given to [`Conv::pack`] then have no effect.
+    pub fn with_fixed_point(self, stage: FixedPoint) -> Conv {
+        Conv { stage: Stage::FixedPoint(stage), ..self }
+    }
+
+    /// The kernels that can run `geometry` with `isa`, the preferred one first: those of the
+    /// instruction set itself, then those of weaker ones.
+    pub fn algorithms(isa: Isa, geometry: &ConvGeometry) -> Vec<Algorithm> {
+        algorithms(isa, geometry).collect()
+    }
+
+    /// Shapes, window and groups.
+    pub fn geometry(&self) -> &ConvGeometry {
+        &self.geometry
+    }
+
+    /// The kernel.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The kernel's name, `{arch}-u8i8-{variant}`.
+    pub fn name(&self) -> &'static str {
+        self.algorithm.name()
+    }
+
+    /// Bytes of the packed weights.
+    pub fn packed_len(&self) -> usize {
+        (self.algorithm.0.packed_len)(&self.geometry)
+    }
+
+    /// Lays out weights (OHWI), biases (in units of input scale × weight scale) and multipliers
+    /// ([`crate::requantize::multipliers`]), one of either per output channel, for the kernel.
+    ///
+    /// # Panics
+    /// A slice has not the length that the geometry or [`Conv::packed_len`] says.
+    pub fn pack(&self, weights: &[i8], bias: &[i32], multipliers: &[f32], packed: &mut [u8]) {
+        let g = &self.geometry;
+        assert_eq!(weights.len(), g.weights());
+        assert_eq!(bias.len(), g.output.c);
+        assert_eq!(multipliers.len(), g.output.c);
+        assert_eq!(packed.len(), self.packed_len());
+        (self.algorithm.0.pack)(g, self.input_zero_point, weights, bias, multipliers, packed);
+    }
+
+    /// Bytes of scratch memory that [`Conv::run`] needs with a team of `threads`.
+    pub fn scratch_len(&self, threads: usize) -> usize {
+        (self.algorithm.0.scratch_len)(&self.geometry, threads)
+    }
+
+    /// Runs the convolution. Allocates nothing; what the scratch memory holds does not matter.
+    ///
+    /// # Panics
+    /// A view has not the geometry's shape, `packed` has not [`Conv::packed_len`] bytes or is not
+    /// aligned to 64, or the scratch memory is shorter than [`Conv::scratch_len`].
+    pub fn run(&self, packed: &[u8], x: View, y: ViewMut, scratch: &mut [u8], team: &Team) {
+        assert_eq!(x.shape(), self.geometry.input);
+        assert_eq!(y.shape(), self.geometry.output);
+        assert_eq!(packed.len(), self.packed_len());
+        assert_eq!(packed.as_ptr().align_offset(64), 0, "packed weights are aligned to 64 bytes");
+        assert!(scratch.len() >= self.scratch_len(team.threads()));
+        // SAFETY: an `Algorithm` exists only for instruction sets that an `Isa` proved present;
+        // shapes and lengths were checked above.
+        unsafe { (self.algorithm.0.run)(self, packed, x, y, scratch, team) }
+    }
+
+    pub(crate) fn input_zero_point(&self) -> u8 {
+        self.input_zero_point
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        self.stage
+    }
+}
+
+fn algorithms(isa: Isa, geometry: &ConvGeometry) -> impl Iterator<Item = Algorithm> {
+    let weaker = move |kind: IsaKind| kind <= isa.kind() && Isa::new(kind).is_some();
+    let kinds = IsaKind::ALL.into_iter().rev().filter(move |&kind| weaker(kind));
+    kinds.flat_map(move |kind| {
+        let of_kind = move |e: &&Entry| e.isa == kind && (e.supports)(geometry);
+        TABLE.iter().filter(of_kind).map(Algorithm)
+    })
+}

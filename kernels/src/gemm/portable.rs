@@ -1,0 +1,65 @@
+//! Plain Rust, for any CPU.
+
+use super::driver::requantize_row;
+use super::rows::{self, Bytes, Rows};
+use super::{End, Kernel, Start, Tile, with_rows};
+
+pub(crate) struct Portable;
+
+const ROWS: usize = 4;
+const COLUMNS: usize = 8;
+
+// SAFETY: `tile` reads a weight of each column and an activation of each row per product, and
+// writes as the trait says.
+unsafe impl Kernel for Portable {
+    const NAME: &'static str = "portable-u8i8-4x8";
+    const ROWS: usize = ROWS;
+    const COLUMNS: usize = COLUMNS;
+    const HALVES: bool = false;
+    const DEPTH: usize = 1;
+    const SUBTRACTED: i32 = 0;
+    const WIDE: bool = false;
+    const DEPTH_BLOCK: usize = 2048;
+
+    unsafe fn pack_rows(job: &Rows) {
+        // SAFETY: the caller's.
+        unsafe { rows::pack::<Bytes>(job) }
+    }
+
+    unsafe fn tile(t: &Tile) {
+        // SAFETY: the caller's.
+        unsafe { with_rows!(t.rows, [1 2 3 4], R => tile::<R>(t)) }
+    }
+}
+
+unsafe fn tile<const R: usize>(t: &Tile) {
+    let mut sums = [[0i32; COLUMNS]; R];
+    // SAFETY: the contract of `Kernel`.
+    unsafe {
+        for (r, row) in sums.iter_mut().enumerate() {
+            *row = match t.start {
+                Start::Bias(bias) => bias.cast::<[i32; COLUMNS]>().read(),
+                Start::Sums(sums) => sums.add(r * COLUMNS).cast::<[i32; COLUMNS]>().read(),
+            };
+        }
+        let a: [*const u8; R] = t.a.cast::<[*const u8; R]>().read();
+        for k in 0..t.groups {
+            let w = t.b.add(k * COLUMNS).cast::<[i8; COLUMNS]>().read();
+            for (row, a) in sums.iter_mut().zip(a) {
+                let a = i16::from(*a.add(k));
+                for (sum, &w) in row.iter_mut().zip(&w) {
+                    // |a * w| <= 255 * 128 fits i16.
+                    *sum = sum.wrapping_add(i32::from(a * i16::from(w)));
+                }
+            }
+        }
+        for (r, row) in sums.iter().enumerate() {
+            match t.end {
+                End::Sums(to) => to.add(r * COLUMNS).cast::<[i32; COLUMNS]>().write(*row),
+                End::Codes { multipliers, stage, y, y_stride, columns } => {
+                    requantize_row(stage, row, multipliers, y.add(r * y_stride), columns);
+                }
+            }
+        }
+    }
+}
