@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::Error;
+
 /// One operator of the folded network (BatchNormalization and constants already folded away).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -36,33 +38,6 @@ pub struct LayerGraph {
     layer: Vec<usize>,
 }
 
-/// Why a list of nodes is no network that can be cut.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LayerGraphError {
-    /// Two nodes of one name.
-    #[error("two layers are called {0:?}: points are named after layers, rename one")]
-    DuplicateName(String),
-    /// A node reads nothing.
-    #[error("layer {0:?} reads no tensor: fold constants before asking for candidates")]
-    NoInput(String),
-    /// A node reads one that does not stand before it.
-    #[error("layer {node:?} reads node {input}, which does not stand before it: sort the nodes")]
-    NotBefore {
-        /// The reader.
-        node: String,
-        /// What it reads.
-        input: usize,
-    },
-    /// There is no node of the output's index.
-    #[error("the output is node {output} of {nodes}: name a node that exists")]
-    NoOutput {
-        /// Index given as the output.
-        output: usize,
-        /// Nodes of the graph.
-        nodes: usize,
-    },
-}
-
 impl LayerGraph {
     /// The network of `nodes`, each standing behind all that it reads, whose answer is what node
     /// `output` writes.
@@ -70,25 +45,25 @@ impl LayerGraph {
     /// # Errors
     /// A name occurs twice, a node reads nothing or one that does not stand before it, or there
     /// is no node `output`.
-    pub fn new(nodes: Vec<Node>, output: usize) -> Result<LayerGraph, LayerGraphError> {
+    pub fn new(nodes: Vec<Node>, output: usize) -> Result<LayerGraph, Error> {
         if output >= nodes.len() {
-            return Err(LayerGraphError::NoOutput { output, nodes: nodes.len() });
+            return Err(Error::NoOutput { output, nodes: nodes.len() });
         }
         let mut names = BTreeSet::new();
         let mut readers = vec![Vec::new(); nodes.len()];
         for (i, node) in nodes.iter().enumerate() {
             if !names.insert(node.name.as_str()) {
-                return Err(LayerGraphError::DuplicateName(node.name.clone()));
+                return Err(Error::DuplicateLayer(node.name.clone()));
             }
             if node.inputs.is_empty() {
-                return Err(LayerGraphError::NoInput(node.name.clone()));
+                return Err(Error::LayerWithoutInput(node.name.clone()));
             }
             for &input in &node.inputs {
                 match input {
                     Value::Input => {}
                     Value::Node(j) if j < i => readers[j].push(i),
                     Value::Node(input) => {
-                        return Err(LayerGraphError::NotBefore { node: node.name.clone(), input });
+                        return Err(Error::LayerNotBefore { node: node.name.clone(), input });
                     }
                 }
             }
@@ -182,4 +157,31 @@ fn reach<I: IntoIterator<Item = usize>>(
         }
     }
     seen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str, inputs: &[Value]) -> Node {
+        Node { name: name.into(), parametric: true, inputs: inputs.to_vec(), on_edge: true }
+    }
+
+    #[test]
+    fn a_list_that_is_no_network_is_refused() {
+        let (a, reads) = (|inputs: &[Value]| node("a", inputs), [Value::Input]);
+        assert!(matches!(LayerGraph::new(vec![], 0), Err(Error::NoOutput { .. })));
+        assert!(matches!(LayerGraph::new(vec![a(&reads)], 1), Err(Error::NoOutput { .. })));
+        assert!(matches!(LayerGraph::new(vec![a(&[])], 0), Err(Error::LayerWithoutInput(_))));
+        let twice = LayerGraph::new(vec![a(&reads), a(&reads)], 0);
+        assert!(matches!(twice, Err(Error::DuplicateLayer(name)) if name == "a"));
+        let itself = LayerGraph::new(vec![a(&[Value::Node(0)])], 0);
+        assert!(matches!(itself, Err(Error::LayerNotBefore { input: 0, .. })));
+    }
+
+    #[test]
+    fn reading_one_tensor_twice_merges_nothing() {
+        assert!(!node("a", &[Value::Input, Value::Input]).merges());
+        assert!(node("a", &[Value::Node(0), Value::Input]).merges());
+    }
 }

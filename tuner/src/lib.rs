@@ -8,11 +8,30 @@
 //! |---|---|
 //! | the network as the paper's rules see it | [`layer_graph`] |
 //! | the points that the rules admit | [`candidates`] |
+//! | what was measured, as JSON | [`profile`] |
+//! | what lies between board and cloud | [`environment`] |
+//! | from both to a point's time | [`prediction`] |
+//! | Algorithm 1 | [`partition`] |
+//! | the plan, as JSON and as a table | [`plan`] |
+//! | sizes, rates and durations as people write them | [`units`] |
 
 #![forbid(unsafe_code)]
 
 pub mod candidates;
+pub mod environment;
+mod error;
 pub mod layer_graph;
+pub mod partition;
+pub mod plan;
+pub mod prediction;
+pub mod profile;
+pub mod units;
 
 pub use candidates::{Candidate, candidates};
+pub use environment::Environment;
+pub use error::Error;
 pub use layer_graph::LayerGraph;
+pub use partition::{Objective, algorithm1};
+pub use plan::Plan;
+pub use prediction::MeasuredPoint;
+pub use profile::{CloudProfile, Profile};

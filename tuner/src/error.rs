@@ -1,0 +1,123 @@
+//! What can go wrong in this crate, a variant per cause.
+
+/// Why a network, a profile, an environment or a word was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Two nodes of a layer graph have one name.
+    #[error("two layers are called {0:?}: points are named after layers, rename one")]
+    DuplicateLayer(String),
+    /// A node of a layer graph reads nothing.
+    #[error("layer {0:?} reads no tensor: fold constants before asking for candidates")]
+    LayerWithoutInput(String),
+    /// A node of a layer graph reads one that does not stand before it.
+    #[error("layer {node:?} reads node {input}, which does not stand before it: sort the nodes")]
+    LayerNotBefore {
+        /// The reader.
+        node: String,
+        /// What it reads.
+        input: usize,
+    },
+    /// A layer graph has no node of the output's index.
+    #[error("the output is node {output} of {nodes}: name a node that exists")]
+    NoOutput {
+        /// Index given as the output.
+        output: usize,
+        /// Nodes of the graph.
+        nodes: usize,
+    },
+
+    /// A file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A document is no JSON, or its fields are not those of its schema.
+    #[error("{what} cannot be understood ({reason}): measure it again with this version of Seam")]
+    Malformed {
+        /// Which document.
+        what: &'static str,
+        /// Where and why.
+        reason: String,
+    },
+    /// A document has another schema or version.
+    #[error(
+        "{what} has the schema {found:?}, this version of Seam reads {expected:?}: measure it again"
+    )]
+    Schema {
+        /// Which document.
+        what: &'static str,
+        /// What it says.
+        found: String,
+        /// What it should say.
+        expected: &'static str,
+    },
+    /// A field holds a value that no measurement gives.
+    #[error("{what}: {field} is {value}, but must be {must_be}: measure it again")]
+    Nonsense {
+        /// Which document.
+        what: &'static str,
+        /// Path of the field.
+        field: String,
+        /// What it holds.
+        value: String,
+        /// What it could hold.
+        must_be: &'static str,
+    },
+    /// A profile was measured with another model.
+    #[error(
+        "{what} is of {found:?} ({found_id}), not of {expected:?} ({expected_id}): measure it with this model"
+    )]
+    OtherModel {
+        /// Which document.
+        what: &'static str,
+        /// The model that it names.
+        found: String,
+        /// The first digits of that model's SHA-256.
+        found_id: String,
+        /// The model at hand.
+        expected: String,
+        /// The first digits of its SHA-256.
+        expected_id: String,
+    },
+    /// A profile has no times for a point of the model.
+    #[error("{what} has no point {point:?}, which the model has: measure it with the whole model")]
+    MissingPoint {
+        /// Which document.
+        what: &'static str,
+        /// The point.
+        point: String,
+    },
+    /// No point is left to choose from.
+    #[error(
+        "the objective {0:?} admits no point of this model: its first layer cannot run on the edge"
+    )]
+    NoPoint(&'static str),
+
+    /// A word is no size, rate or duration.
+    #[error("{text:?} is no {quantity}: write a number and one of {units}")]
+    Unit {
+        /// The word.
+        text: String,
+        /// What was asked for.
+        quantity: &'static str,
+        /// The units of that quantity.
+        units: &'static str,
+    },
+    /// A quantity out of its range.
+    #[error("{text:?} is no possible {quantity}: it must be {must_be}")]
+    Range {
+        /// The word.
+        text: String,
+        /// What was asked for.
+        quantity: &'static str,
+        /// The range.
+        must_be: &'static str,
+    },
+    /// A word is no objective.
+    #[error("{0:?} is no objective: use best or fastest")]
+    Objective(String),
+}

@@ -1,0 +1,126 @@
+//! The predicted time of a point: the paper's PredictPerformance, from measured profiles.
+//!
+//! `total(p) = edge(p) + encode(p) + bytes(p) / uplink + rtt + tail(p) * (1 + load)`. At `input`
+//! nothing runs on the edge, at `output` nothing crosses and nothing runs in the cloud.
+
+use seam_runtime::graph::{INPUT, OUTPUT};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::environment::Environment;
+use crate::profile::{CloudProfile, ModelRef, Profile};
+
+/// One point's measurements: all that the environment does not change. Times are medians in
+/// nanoseconds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MeasuredPoint {
+    /// The point's name.
+    pub name: String,
+    /// Steps that run on the edge.
+    pub steps: u32,
+    /// Bytes that cross the uplink.
+    pub bytes: u64,
+    /// The edge part.
+    pub edge_ns: f64,
+    /// From the session's tensors to the frame's bytes.
+    pub encode_ns: f64,
+    /// The tail on an idle cloud.
+    pub tail_ns: f64,
+}
+
+/// What a point takes in an environment, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// The edge part.
+    pub edge_ns: f64,
+    /// From the session's tensors to the frame's bytes.
+    pub encode_ns: f64,
+    /// The frame over the uplink.
+    pub upload_ns: f64,
+    /// The round trip.
+    pub rtt_ns: f64,
+    /// The tail under the cloud's load.
+    pub cloud_ns: f64,
+    /// All of it.
+    pub total_ns: f64,
+}
+
+/// Joins both profiles of `model` at each of its `points` (in the order given).
+///
+/// # Errors
+/// A profile is of another model, or lacks one of the points.
+pub fn measured_points<'a>(
+    model: &ModelRef,
+    points: impl IntoIterator<Item = &'a str>,
+    edge: &Profile,
+    cloud: &CloudProfile,
+) -> Result<Vec<MeasuredPoint>, Error> {
+    const EDGE: &str = "the edge profile";
+    const CLOUD: &str = "the cloud profile";
+    same_model(EDGE, &edge.model, model)?;
+    same_model(CLOUD, &cloud.model, model)?;
+    let joined = points.into_iter().map(|name| {
+        let missing = |what| Error::MissingPoint { what, point: name.into() };
+        let here = edge.points.iter().find(|p| p.name == name).ok_or_else(|| missing(EDGE))?;
+        let tail_ns = match cloud.points.iter().find(|p| p.name == name) {
+            _ if name == OUTPUT => 0.0,
+            Some(there) => there.tail_ns.p50,
+            None => return Err(missing(CLOUD)),
+        };
+        Ok(MeasuredPoint {
+            name: name.into(),
+            steps: here.steps,
+            bytes: here.frame_bytes,
+            edge_ns: here.edge_ns.p50,
+            encode_ns: here.encode_ns.p50,
+            tail_ns,
+        })
+    });
+    joined.collect()
+}
+
+/// Refuses a profile of another model than the one at hand. Two models of one name may differ:
+/// the hash decides.
+fn same_model(what: &'static str, found: &ModelRef, expected: &ModelRef) -> Result<(), Error> {
+    if found.sha256.eq_ignore_ascii_case(&expected.sha256) {
+        return Ok(());
+    }
+    let digits = |model: &ModelRef| model.sha256.chars().take(12).collect();
+    Err(Error::OtherModel {
+        what,
+        found: found.name.clone(),
+        found_id: digits(found),
+        expected: expected.name.clone(),
+        expected_id: digits(expected),
+    })
+}
+
+impl MeasuredPoint {
+    /// Nothing runs on the edge: the raw input leaves the board.
+    pub fn is_input(&self) -> bool {
+        self.name == INPUT
+    }
+
+    /// All of the network runs on the edge: nothing leaves the board.
+    pub fn is_output(&self) -> bool {
+        self.name == OUTPUT
+    }
+}
+
+/// What `point` takes in `environment`.
+pub fn predict(point: &MeasuredPoint, environment: &Environment) -> Prediction {
+    let (upload_ns, rtt_ns, cloud_ns) = if point.is_output() {
+        (0.0, 0.0, 0.0)
+    } else {
+        (
+            point.bytes as f64 / environment.uplink_bytes_per_s * 1e9,
+            environment.rtt_ns,
+            point.tail_ns * (1.0 + environment.cloud_load),
+        )
+    };
+    let (edge_ns, encode_ns) = (point.edge_ns, point.encode_ns);
+    // What no uplink changes is summed first: with a faster one, no rounding then lets the total
+    // of a point grow.
+    let total_ns = (edge_ns + encode_ns + rtt_ns + cloud_ns) + upload_ns;
+    Prediction { edge_ns, encode_ns, upload_ns, rtt_ns, cloud_ns, total_ns }
+}
