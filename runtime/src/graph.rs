@@ -282,6 +282,18 @@ impl Graph {
         }
     }
 
+    /// The tensor that crosses at `point`; at `output`, the network's answer.
+    ///
+    /// # Panics
+    /// `point` is not of this graph.
+    pub fn boundary(&self, point: Point) -> TensorId {
+        match point {
+            Point::Input => self.input,
+            Point::Candidate(i) => self.candidates[i].boundary,
+            Point::Output => self.output.expect("`output` is a point only where there is one"),
+        }
+    }
+
     /// How many steps run on the edge at `point`.
     ///
     /// # Panics
@@ -302,7 +314,36 @@ impl Tensor {
     }
 }
 
+impl Op {
+    /// The operator's name, as ONNX spells it where it has one.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Conv { .. } => "Conv",
+            Op::FloatConv { .. } => "FloatConv",
+            Op::MaxPool(_) => "MaxPool",
+            Op::AveragePool { .. } => "AveragePool",
+            Op::GlobalAveragePool => "GlobalAveragePool",
+            Op::Add { .. } => "Add",
+            Op::Concat => "Concat",
+            Op::Lrn(_) => "LRN",
+            Op::Softmax => "Softmax",
+            Op::Table(_) => "Table",
+            Op::Slice(_) => "Slice",
+            Op::Pad(_) => "Pad",
+            Op::Reshape => "Reshape",
+        }
+    }
+}
+
 impl Element {
+    /// Scale and zero point of codes.
+    pub fn quantization(self) -> Option<(f32, u8)> {
+        match self {
+            Element::U8 { scale, zero_point } => Some((scale, zero_point)),
+            Element::F32 => None,
+        }
+    }
+
     /// Bytes of one element in memory.
     pub fn bytes(self) -> usize {
         match self {
