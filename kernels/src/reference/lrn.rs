@@ -1,0 +1,91 @@
+use crate::{Clamp, View};
+
+/// The parameters of [`lrn`].
+#[derive(Clone, Copy, Debug)]
+pub struct Lrn {
+    /// Channels of a window.
+    pub size: usize,
+    /// Scales the mean of squares.
+    pub alpha: f32,
+    /// The exponent.
+    pub beta: f32,
+    /// Added before the power.
+    pub bias: f32,
+    /// Scale and zero point of the input.
+    pub input: (f32, u8),
+    /// Scale of the output.
+    pub output_scale: f32,
+    /// Zero point and limits of the output.
+    pub clamp: Clamp,
+}
+
+/// Local response normalization across channels; dense NHWC.
+pub fn lrn(p: &Lrn, x: View) -> Vec<u8> {
+    let channels = x.shape().c;
+    let (scale, zero) = (p.input.0, i32::from(p.input.1));
+    let alpha = (f64::from(p.alpha) / p.size as f64 * (f64::from(scale) * f64::from(scale))) as f32;
+    let ratio = scale / p.output_scale;
+    let output_zero = i32::from(p.clamp.zero_point);
+    let lo = (i32::from(p.clamp.lo) - output_zero) as f32;
+    let hi = (i32::from(p.clamp.hi) - output_zero) as f32;
+    let mut y = Vec::with_capacity(x.shape().len());
+    for i in 0..x.shape().pixels() {
+        for c in 0..channels {
+            let first = c as isize - (p.size as isize - 1) / 2;
+            let mut sum = 0;
+            for o in first..first + p.size as isize {
+                if (0..channels as isize).contains(&o) {
+                    let d = i32::from(x.pixel(i)[o as usize]) - zero;
+                    sum += d * d;
+                }
+            }
+            let t = (p.bias + alpha * sum as f32).max(f32::MIN_POSITIVE);
+            let factor = power_of_two(-p.beta * log2(t));
+            let d = i32::from(x.pixel(i)[c]) - zero;
+            let v = (d as f32 * ratio * factor).clamp(lo, hi);
+            y.push((v.round_ties_even() as i32 + output_zero) as u8);
+        }
+    }
+    y
+}
+
+/// log2(t): the exponent, and a polynomial of what the mantissa, taken from [sqrt(1/2), sqrt(2)),
+/// has above 1.
+fn log2(t: f32) -> f32 {
+    const SQRT_HALF: f32 = f32::from_bits(0x3F35_04F3);
+    let mut mantissa = t;
+    let mut exponent = 0;
+    while mantissa >= 2.0 * SQRT_HALF {
+        mantissa *= 0.5;
+        exponent += 1;
+    }
+    while mantissa < SQRT_HALF {
+        mantissa *= 2.0;
+        exponent -= 1;
+    }
+    let f = mantissa - 1.0;
+    let coefficients = [
+        1.442_694_9,
+        -0.721_352_76,
+        0.480_924_04,
+        -0.360_241_98,
+        0.287_075_6,
+        -0.248_821_81,
+        0.234_209_85,
+        -0.146_203_53,
+    ];
+    exponent as f32 + horner(&coefficients, f) * f
+}
+
+/// 2^p for p limited to [-126, 127]: a polynomial of the fraction, times a power of two.
+fn power_of_two(p: f32) -> f32 {
+    let p = p.clamp(-126.0, 127.0);
+    let whole = p.round_ties_even();
+    let coefficients =
+        [1.0, 0.693_147_2, 0.240_221_07, 0.055_503_27, 0.009_676_037, 0.001_340_043_3];
+    horner(&coefficients, p - whole) * 2.0_f32.powi(whole as i32)
+}
+
+fn horner(coefficients: &[f32], x: f32) -> f32 {
+    coefficients.iter().rev().copied().reduce(|sum, c| sum * x + c).unwrap_or(0.0)
+}
