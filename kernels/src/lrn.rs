@@ -14,6 +14,8 @@
 //! within 2e-6 * 255 of half-way. Square roots would do for the usual beta = 3/4 only, and cost a
 //! small board's core more than the polynomials.
 
+use std::f32::consts::LN_2;
+
 use crate::geometry::Clamp;
 use crate::isa::Isa;
 use crate::split;
@@ -150,7 +152,7 @@ fn exp2(p: f32) -> f32 {
     let n = shifted.to_bits() as i32 - SHIFT.to_bits() as i32;
     // 2^g on [-1/2, 1/2], fitted at Chebyshev nodes with the constant held at 1.
     let mut y = 0.001_340_043_3_f32;
-    for c in [0.009_676_037, 0.055_503_27, 0.240_221_07, 0.693_147_2, 1.0] {
+    for c in [0.009_676_037, 0.055_503_27, 0.240_221_07, LN_2, 1.0] {
         y = y * g + c;
     }
     y * f32::from_bits(((n + 127) << 23) as u32)

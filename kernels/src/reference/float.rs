@@ -15,7 +15,7 @@ pub fn float_conv(
     let mut y = Vec::with_capacity(g.output.len());
     for oy in 0..g.output.h {
         for ox in 0..g.output.w {
-            for oc in 0..g.output.c {
+            for (oc, bias) in bias.iter().enumerate() {
                 let first = oc / g.group_outputs() * inputs;
                 let mut sums = [0.0_f32; 8];
                 for ky in 0..g.window.kernel[0] {
@@ -31,7 +31,7 @@ pub fn float_conv(
                     }
                 }
                 let [a, b, c, d, e, f, g, h] = sums;
-                let sum = ((a + e) + (c + g)) + ((b + f) + (d + h)) + bias[oc];
+                let sum = ((a + e) + (c + g)) + ((b + f) + (d + h)) + bias;
                 y.push(if sum < min {
                     min
                 } else if sum > max {

@@ -1,3 +1,5 @@
+use std::f32::consts::LN_2;
+
 use crate::{Clamp, View};
 
 /// The parameters of [`lrn`].
@@ -81,8 +83,7 @@ fn log2(t: f32) -> f32 {
 fn power_of_two(p: f32) -> f32 {
     let p = p.clamp(-126.0, 127.0);
     let whole = p.round_ties_even();
-    let coefficients =
-        [1.0, 0.693_147_2, 0.240_221_07, 0.055_503_27, 0.009_676_037, 0.001_340_043_3];
+    let coefficients = [1.0, LN_2, 0.240_221_07, 0.055_503_27, 0.009_676_037, 0.001_340_043_3];
     horner(&coefficients, p - whole) * 2.0_f32.powi(whole as i32)
 }
 
