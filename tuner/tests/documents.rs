@@ -1,0 +1,186 @@
+//! What profiles and plans promise as files: they are read back as written, and refused with one
+//! line when they are of another version, of another model, or make no sense.
+
+use seam_tuner::profile::{ModelRef, Times};
+use seam_tuner::{CloudProfile, Environment, Error, Objective, Plan, Profile};
+use serde_json::{Value, json};
+
+mod common;
+use common::{ROWS, cloud, edge, model, names};
+
+fn environment() -> Environment {
+    Environment::new(256_000.0, 20e6, 0.0).unwrap()
+}
+
+fn plan() -> Plan {
+    let objective = Objective::Best;
+    Plan::new(&model(), names(&ROWS), &edge(&ROWS), &cloud(&ROWS), environment(), objective)
+        .unwrap()
+}
+
+/// The edge profile of the tests with the value at `pointer` replaced (or taken away).
+fn altered(pointer: &str, value: Option<Value>) -> Result<Profile, Error> {
+    let mut json: Value = serde_json::from_str(&edge(&ROWS).to_json()).unwrap();
+    match value {
+        Some(value) => *json.pointer_mut(pointer).unwrap() = value,
+        None => {
+            let (parent, field) = pointer.rsplit_once('/').unwrap();
+            let parent = json.pointer_mut(parent).and_then(Value::as_object_mut).unwrap();
+            parent.remove(field).unwrap();
+        }
+    }
+    Profile::from_json(json.to_string().as_bytes())
+}
+
+#[test]
+fn documents_are_read_back_as_written() {
+    let (edge, cloud, plan) = (edge(&ROWS), cloud(&ROWS), plan());
+    assert_eq!(Profile::from_json(edge.to_json().as_bytes()).unwrap(), edge);
+    assert_eq!(CloudProfile::from_json(cloud.to_json().as_bytes()).unwrap(), cloud);
+    assert_eq!(Plan::from_json(plan.to_json().as_bytes()).unwrap(), plan);
+}
+
+#[test]
+fn the_same_inputs_give_the_same_plan_byte_for_byte() {
+    assert_eq!(plan().to_json(), plan().to_json());
+    let read_back = Profile::from_json(edge(&ROWS).to_json().as_bytes()).unwrap();
+    assert_eq!(plan().inputs.edge_profile_sha256, read_back.sha256());
+    let mut other = ROWS;
+    other[1].2 += 1e-6;
+    assert_ne!(plan().inputs.edge_profile_sha256, edge(&other).sha256());
+}
+
+#[test]
+fn a_later_version_is_refused_by_its_name() {
+    let error = altered("/schema", Some(json!("seam.profile/2"))).unwrap_err();
+    assert!(matches!(error, Error::Schema { .. }));
+    let message = error.to_string();
+    assert!(message.contains("seam.profile/2") && message.contains("seam.profile/1"), "{message}");
+    // Each document is refused where another one is meant.
+    assert!(matches!(
+        Profile::from_json(cloud(&ROWS).to_json().as_bytes()),
+        Err(Error::Schema { .. })
+    ));
+    assert!(matches!(
+        CloudProfile::from_json(plan().to_json().as_bytes()),
+        Err(Error::Schema { .. })
+    ));
+    assert!(matches!(Plan::from_json(edge(&ROWS).to_json().as_bytes()), Err(Error::Schema { .. })));
+}
+
+#[test]
+fn what_is_no_profile_is_refused() {
+    for json in ["", "{", "[]", "null", "\u{0}", "{\"schema\": 1}"] {
+        let error = Profile::from_json(json.as_bytes()).unwrap_err();
+        assert!(matches!(error, Error::Malformed { .. }), "{json}: {error}");
+    }
+    for field in ["/model", "/model/sha256", "/total", "/points", "/points/1/edge_ns/p50"] {
+        assert!(matches!(altered(field, None), Err(Error::Malformed { .. })), "{field}");
+    }
+}
+
+#[test]
+fn values_that_no_measurement_gives_are_refused_with_their_field() {
+    let refused = |pointer: &str, value: Value, field: &str| {
+        let error = altered(pointer, Some(value)).expect_err(pointer);
+        let message = error.to_string();
+        assert!(matches!(error, Error::Nonsense { .. }), "{pointer}: {message}");
+        assert!(message.contains(field) && !message.contains('\n'), "{pointer}: {message}");
+    };
+    refused("/points/1/edge_ns/min", json!(-1.0), "edge_ns");
+    refused("/points/1/edge_ns/p50", json!(1e300), "edge_ns");
+    refused("/points/2/encode_ns/ci95/1", json!(-5), "encode_ns");
+    refused("/steps/0/ns/p90", json!(0), "steps[\"step1\"].ns");
+    refused("/total/p50", json!(-3), "total");
+    refused("/method/reached", json!(-0.1), "method.reached");
+    refused("/method/repeats", json!(0), "method.repeats");
+    refused("/model/sha256", json!("abc"), "sha256");
+    refused("/points/0/name", json!("conv0"), "points[0]");
+    refused("/points/2/name", json!("conv1"), "points[]");
+    refused("/points/0/steps", json!(1), "steps");
+    refused("/points/2/steps", json!(0), "steps");
+    refused("/points/3/steps", json!(99), "steps");
+    refused("/points/1/frame_bytes", json!(5), "frame_bytes");
+    refused("/points/1/raw_bytes", json!(0), "raw_bytes");
+    refused("/points", json!([]), "points[0]");
+
+    // NaN cannot be written in JSON, but a profile may reach a writer in memory.
+    let mut cloud = cloud(&ROWS);
+    cloud.points[1].tail_ns = Times::exactly(f64::NAN);
+    assert!(CloudProfile::from_json(cloud.to_json().as_bytes()).is_err());
+    cloud.points[1].tail_ns = Times::exactly(-1.0);
+    let error = CloudProfile::from_json(cloud.to_json().as_bytes()).unwrap_err();
+    assert!(error.to_string().contains("tail_ns"), "{error}");
+}
+
+#[test]
+fn a_profile_of_another_model_is_refused() {
+    let other = ModelRef::new("net", &[0x5a; 32]);
+    let refused = |edge: &Profile, cloud: &CloudProfile, what: &str| {
+        let plan = Plan::new(&model(), names(&ROWS), edge, cloud, environment(), Objective::Best);
+        let message = plan.unwrap_err().to_string();
+        let named =
+            message.contains(what) && message.contains("5a5a5a") && message.contains("a5a5a5");
+        assert!(named && !message.contains('\n'), "{message}");
+    };
+    let mut strange = edge(&ROWS);
+    strange.model = other.clone();
+    refused(&strange, &cloud(&ROWS), "edge profile");
+    let mut strange = cloud(&ROWS);
+    strange.model = other;
+    refused(&edge(&ROWS), &strange, "cloud profile");
+}
+
+#[test]
+fn a_profile_without_one_of_the_points_is_refused() {
+    let refused = |edge: &Profile, cloud: &CloudProfile, what: &str| {
+        let plan = Plan::new(&model(), names(&ROWS), edge, cloud, environment(), Objective::Best);
+        let error = plan.unwrap_err();
+        assert!(matches!(error, Error::MissingPoint { .. }), "{error}");
+        let message = error.to_string();
+        assert!(message.contains("conv2") && message.contains(what), "{message}");
+    };
+    let (mut short_edge, mut short_cloud) = (edge(&ROWS), cloud(&ROWS));
+    short_edge.points.remove(2);
+    short_cloud.points.remove(2);
+    refused(&short_edge, &cloud(&ROWS), "edge profile");
+    refused(&edge(&ROWS), &short_cloud, "cloud profile");
+}
+
+#[test]
+fn a_plan_that_chooses_what_it_does_not_list_is_refused() {
+    for field in ["chosen", "best", "fastest"] {
+        let mut json: Value = serde_json::from_str(&plan().to_json()).unwrap();
+        json[field] = json!("conv9");
+        let error = Plan::from_json(json.to_string().as_bytes()).unwrap_err();
+        assert!(matches!(error, Error::MissingPoint { .. }), "{error}");
+    }
+}
+
+#[test]
+fn the_table_is_plain_text_in_aligned_columns() {
+    let table = plan().to_string();
+    assert!(table.is_ascii(), "{table}");
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines[0], "net at 250.0 KiB/s uplink, 20.0 ms round trip, cloud load 0");
+    let end = lines[1].find("total ms").unwrap() + "total ms".len();
+    for (line, row) in lines[2..].iter().zip(ROWS) {
+        assert!(line.starts_with(row.0), "{line}");
+        let total = line[..end].rsplit(' ').next().unwrap();
+        assert!(total.parse::<f64>().is_ok() && !line[..end].ends_with(' '), "{line}");
+    }
+    assert!(lines.iter().any(|line| line.starts_with("conv2") && line.ends_with("best, fastest")));
+    assert_eq!(*lines.last().unwrap(), "cut at conv2 (best)");
+}
+
+#[test]
+fn the_median_and_its_interval_come_from_order_statistics() {
+    assert_eq!(Times::of(&[]), Times::exactly(0.0));
+    assert_eq!(Times::of(&[7]), Times::exactly(7.0));
+    let samples: Vec<u64> = (1..=100).rev().collect();
+    let times = Times::of(&samples);
+    assert_eq!((times.min, times.p50, times.p90), (1.0, 50.5, 90.0));
+    // Binomial(100, 1/2) is within 40..=60 with 96.5%.
+    assert_eq!(times.ci95, [40.0, 61.0]);
+    assert!((times.uncertainty() - 10.5 / 50.5).abs() < 1e-12);
+}
