@@ -1,0 +1,401 @@
+//! The cloud host as the board sees it: a blocking HTTP client.
+//!
+//! No redirects and no proxy: a board talks to the host that it was given.
+
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use ureq::http::{Response, StatusCode};
+use ureq::{Agent, Body};
+
+use crate::Error;
+
+/// The header that says how many bytes of an inference body are JSON.
+const JSON_LENGTH_HEADER: &str = "inference-header-content-length";
+/// Longest answer that is read, prefixes aside: every answer is far smaller.
+const ANSWER_LIMIT: u64 = 64 << 20;
+/// Longest error message that is repeated.
+const MESSAGE_LIMIT: usize = 400;
+/// The response parameter in which the host reports its own time, in nanoseconds.
+pub const CLOUD_NS: &str = "cloud_ns";
+
+/// How long the client waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// For a connection.
+    pub connect: Duration,
+    /// For the next bytes to come or to go.
+    pub stall: Duration,
+    /// For the answer to begin: the host may have to build a tail or to measure itself.
+    pub answer: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts {
+            connect: Duration::from_secs(5),
+            stall: Duration::from_secs(30),
+            answer: Duration::from_secs(300),
+        }
+    }
+}
+
+/// A cloud host. Connections are kept open between requests.
+#[derive(Clone, Debug)]
+pub struct Client {
+    agent: Agent,
+    url: String,
+}
+
+/// The cloud's part of an inference.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// The network's output.
+    pub values: Vec<f32>,
+    /// What the host spent between the last byte of the request and the first of the answer;
+    /// `None` where the server does not say.
+    pub cloud: Option<Duration>,
+}
+
+/// The uplink as measured just now.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Link {
+    /// Bytes a second from here to the host.
+    pub uplink: f64,
+    /// A small request and its answer.
+    pub rtt: Duration,
+}
+
+impl Client {
+    /// A client of the host at `url`, `http://HOST[:PORT]`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`Error::Address`].
+    pub fn new(url: &str, timeouts: Timeouts) -> Result<Client, Error> {
+        let wrong = |cause| Error::Address { url: url.into(), cause };
+        let base = url.trim().trim_end_matches('/');
+        if base.starts_with("https://") {
+            return Err(wrong("asks for TLS, which seam-edge does not speak"));
+        }
+        let base = if base.contains("://") { base.to_string() } else { format!("http://{base}") };
+        if !base.starts_with("http://") {
+            return Err(wrong("is not of the http scheme"));
+        }
+        let uri: ureq::http::Uri = base.parse().map_err(|_| wrong("cannot be parsed"))?;
+        if uri.host().is_none_or(str::is_empty) {
+            return Err(wrong("names no host"));
+        }
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .timeout_resolve(Some(timeouts.connect))
+            .timeout_connect(Some(timeouts.connect))
+            .timeout_per_read(Some(timeouts.stall.max(timeouts.answer)))
+            .timeout_per_write(Some(timeouts.stall))
+            .timeout_recv_response(Some(timeouts.answer))
+            .build()
+            .into();
+        Ok(Client { agent, url: base })
+    }
+
+    /// The host's address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Is the host there and does it speak the protocol?
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn live(&self) -> Result<(), Error> {
+        let response = self.sent(self.agent.get(self.at("/v2/health/live")).call())?;
+        self.accepted(response).map(drop)
+    }
+
+    /// Sends the inference request `body`, whose first `json_length` bytes are JSON, to `model`,
+    /// and reads the one output tensor of the answer.
+    ///
+    /// # Errors
+    /// The host is unreachable, refuses, or answers nonsense.
+    pub fn infer(&self, model: &str, json_length: usize, body: &[u8]) -> Result<Reply, Error> {
+        let request = self
+            .agent
+            .post(self.at(&format!("/v2/models/{}/infer", encoded(model))))
+            .content_type("application/octet-stream")
+            .header(JSON_LENGTH_HEADER, json_length.to_string());
+        let response = self.sent(request.send(body))?;
+        let mut response = self.accepted(response)?;
+        let json_length = match response.headers().get(JSON_LENGTH_HEADER) {
+            None => None,
+            Some(value) => Some(
+                value
+                    .to_str()
+                    .ok()
+                    .and_then(|text| text.parse().ok())
+                    .ok_or_else(|| self.nonsense("Inference-Header-Content-Length is no number"))?,
+            ),
+        };
+        let body = self.read(&mut response)?;
+        reply(&body, json_length).map_err(|cause| self.nonsense(cause))
+    }
+
+    /// Stores `profile` (JSON) as that of `device`.
+    ///
+    /// # Errors
+    /// The host is unreachable or refuses the profile.
+    pub fn push_profile(&self, device: &str, profile: &[u8]) -> Result<(), Error> {
+        let request = self
+            .agent
+            .put(self.at(&format!("/v2/seam/devices/{}/profile", encoded(device))))
+            .content_type("application/json");
+        let response = self.sent(request.send(profile))?;
+        self.accepted(response).map(drop)
+    }
+
+    /// GETs `path` with `query` and reads the answer's JSON.
+    ///
+    /// # Errors
+    /// The host is unreachable, refuses, or answers nonsense.
+    pub fn get_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<T, Error> {
+        let request = self.agent.get(self.at(path)).query_pairs(query.iter().copied());
+        let response = self.sent(request.call())?;
+        let mut response = self.accepted(response)?;
+        let body = self.read(&mut response)?;
+        serde_json::from_slice(&body).map_err(|e| self.nonsense(e.to_string()))
+    }
+
+    /// Measures the way to the host with a few small requests and an upload that doubles until it
+    /// takes a tenth of a second.
+    ///
+    /// # Errors
+    /// The host is unreachable, or no Seam cloud host.
+    pub fn measure_link(&self) -> Result<Link, Error> {
+        self.live()?;
+        let mut rtt = Duration::MAX;
+        for _ in 0..3 {
+            let start = Instant::now();
+            self.live()?;
+            rtt = rtt.min(start.elapsed());
+        }
+        let mut bytes = 16 << 10;
+        loop {
+            let payload = vec![0u8; bytes];
+            let start = Instant::now();
+            let request = self.agent.put(self.at("/v2/seam/probe"));
+            let response = self.sent(request.send(&payload[..]))?;
+            self.accepted(response)?;
+            let upload = start.elapsed().saturating_sub(rtt);
+            if upload > Duration::from_millis(100) || bytes >= 4 << 20 {
+                let uplink = bytes as f64 / upload.as_secs_f64().max(1e-6);
+                return Ok(Link { uplink, rtt });
+            }
+            bytes *= 2;
+        }
+    }
+
+    /// GETs `path` from byte `from` on, if it still is `etag` where one is given.
+    pub(crate) fn get_from(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        from: u64,
+        etag: Option<&str>,
+    ) -> Result<Response<Body>, Error> {
+        let mut request = self.agent.get(self.at(path)).query_pairs(query.iter().copied());
+        if from > 0 {
+            request = request.header("range", format!("bytes={from}-"));
+            if let Some(etag) = etag {
+                request = request.header("if-range", etag);
+            }
+        }
+        self.sent(request.call())
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    fn sent(&self, result: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>, Error> {
+        use ureq::Error::{BodyExceedsLimit, Http, LargeResponseHeader, Protocol};
+        result.map_err(|e| match e {
+            Http(_) | Protocol(_) | LargeResponseHeader(..) | BodyExceedsLimit(_) => {
+                self.nonsense(e.to_string())
+            }
+            other => Error::Unreachable { url: self.url.clone(), cause: other.to_string() },
+        })
+    }
+
+    /// `response` if its status is one of success, else the host's own error.
+    pub(crate) fn accepted(&self, mut response: Response<Body>) -> Result<Response<Body>, Error> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = self.read(&mut response).unwrap_or_default();
+        match serde_json::from_slice::<Refusal>(&body) {
+            Ok(refusal) => Err(Error::Refused {
+                url: self.url.clone(),
+                status: status.as_u16(),
+                message: one_line(&refusal.error),
+            }),
+            Err(_) => Err(self.nonsense(format!("status {status} without an error message"))),
+        }
+    }
+
+    fn read(&self, response: &mut Response<Body>) -> Result<Vec<u8>, Error> {
+        let mut body = Vec::new();
+        let mut reader = response.body_mut().as_reader().take(ANSWER_LIMIT + 1);
+        match reader.read_to_end(&mut body) {
+            Err(e) => Err(Error::Unreachable { url: self.url.clone(), cause: e.to_string() }),
+            Ok(n) if n as u64 > ANSWER_LIMIT => {
+                Err(self.nonsense(format!("more than {ANSWER_LIMIT} bytes")))
+            }
+            Ok(_) => Ok(body),
+        }
+    }
+
+    pub(crate) fn nonsense(&self, cause: impl Into<String>) -> Error {
+        Error::Nonsense { url: self.url.clone(), cause: cause.into() }
+    }
+}
+
+impl Error {
+    /// Whether there is no host to talk to, as against a host that says no.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Error::Unreachable { .. })
+    }
+
+    /// Whether the host says that it has no such thing.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Error::Refused { status, .. } if *status == StatusCode::NOT_FOUND.as_u16())
+    }
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    error: String,
+}
+
+#[derive(Deserialize)]
+struct ReplyHead {
+    #[serde(default)]
+    parameters: Map<String, Value>,
+    outputs: Vec<ReplyOutput>,
+}
+
+#[derive(Deserialize)]
+struct ReplyOutput {
+    datatype: String,
+    shape: Vec<usize>,
+    #[serde(default)]
+    parameters: Map<String, Value>,
+    data: Option<Vec<f32>>,
+}
+
+/// The one output of an inference answer.
+fn reply(body: &[u8], json_length: Option<usize>) -> Result<Reply, String> {
+    let json = json_length.unwrap_or(body.len());
+    let (json, raw) = body
+        .split_at_checked(json)
+        .ok_or_else(|| format!("{json} bytes of JSON in a body of {} bytes", body.len()))?;
+    let head: ReplyHead = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+    let [output] = &head.outputs[..] else {
+        return Err(format!("{} outputs where one was asked for", head.outputs.len()));
+    };
+    if output.datatype != "FP32" {
+        return Err(format!("an output of type {}", one_line(&output.datatype)));
+    }
+    let values = match (&output.data, output.parameters.get("binary_data_size")) {
+        (Some(data), None) => data.clone(),
+        (None, Some(size)) if size.as_u64() == Some(raw.len() as u64) && raw.len() % 4 == 0 => {
+            raw.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+        }
+        _ => return Err(format!("an output without its data ({} bytes of it)", raw.len())),
+    };
+    let expected = output.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    if expected != Some(values.len()) || values.is_empty() {
+        return Err(format!("{} values in an output of shape {:?}", values.len(), output.shape));
+    }
+    let cloud = head.parameters.get(CLOUD_NS).and_then(Value::as_u64).map(Duration::from_nanos);
+    Ok(Reply { values, cloud })
+}
+
+/// `text` as a path segment or a query value.
+pub(crate) fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                out.push(byte as char);
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+/// What a host says, fit for one line of a terminal.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE_LIMIT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_cannot_work_are_refused_before_anything_is_sent() {
+        for url in ["https://host", "ftp://host", "http://", "http://a b", ""] {
+            let error = Client::new(url, Timeouts::default()).unwrap_err().to_string();
+            assert!(error.contains("http://HOST:PORT"), "{error}");
+        }
+        let client = Client::new("board.local:8600/", Timeouts::default()).unwrap();
+        assert_eq!(client.url(), "http://board.local:8600");
+    }
+
+    #[test]
+    fn names_survive_the_way_into_a_path() {
+        assert_eq!(encoded("net@/block.1/add 2"), "net%40%2Fblock.1%2Fadd%202");
+    }
+
+    #[test]
+    fn an_answer_is_read_in_either_form() {
+        let json = r#"{"parameters":{"cloud_ns":5},"outputs":[{"name":"y","datatype":"FP32","shape":[1,2],"data":[1,2.5]}]}"#;
+        let expected = Reply { values: vec![1.0, 2.5], cloud: Some(Duration::from_nanos(5)) };
+        assert_eq!(reply(json.as_bytes(), None).unwrap(), expected);
+        let json = json.replace(r#""data":[1,2.5]"#, r#""parameters":{"binary_data_size":8}"#);
+        let body = [json.as_bytes(), &1f32.to_le_bytes(), &2.5f32.to_le_bytes()].concat();
+        assert_eq!(reply(&body, Some(json.len())).unwrap(), expected);
+    }
+
+    #[test]
+    fn an_answer_that_makes_no_sense_is_refused() {
+        let output = |o: &str| format!(r#"{{"outputs":[{o}]}}"#);
+        let cases = [
+            ("hello".into(), None),
+            ("{}".into(), None),
+            (output(""), None),
+            (output(r#"{"datatype":"FP32","shape":[2],"data":[1]}"#), None),
+            (output(r#"{"datatype":"FP32","shape":[0],"data":[]}"#), None),
+            (output(r#"{"datatype":"INT8","shape":[1],"data":[1]}"#), None),
+            (output(r#"{"datatype":"FP32","shape":[1]}"#), None),
+            (
+                output(r#"{"datatype":"FP32","shape":[1],"parameters":{"binary_data_size":4}}"#),
+                None,
+            ),
+            (output(r#"{"datatype":"FP32","shape":[1],"data":[1]}"#), Some(9999)),
+        ];
+        for (body, length) in cases {
+            assert!(reply(body.as_bytes(), length).is_err(), "{body}");
+        }
+    }
+}
