@@ -133,7 +133,7 @@ impl Net {
 
     /// The model's identity in hexadecimal.
     pub(crate) fn id(&self) -> String {
-        hex(&self.model.id())
+        self.model.id_hex()
     }
 }
 
@@ -149,9 +149,4 @@ fn spec(signature: &Signature) -> Spec {
         Element::F32 => Datatype::Fp32,
     };
     Spec { name: signature.name.clone(), datatype, shape: signature.shape.clone() }
-}
-
-/// `bytes` in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

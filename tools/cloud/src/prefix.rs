@@ -13,7 +13,7 @@ use seam_runtime::graph::Point;
 use seam_runtime::model::Model;
 
 use crate::failure::Failure;
-use crate::models::{Net, hex};
+use crate::models::Net;
 
 /// The answer to a request of `headers` for the edge part of `net` at `point`.
 pub(crate) fn prefix(net: &Net, point: Point, headers: &HeaderMap) -> Result<Response, Failure> {
@@ -28,7 +28,7 @@ pub(crate) fn prefix(net: &Net, point: Point, headers: &HeaderMap) -> Result<Res
     }
     let len = model.prefix_len(point);
     // A prefix is determined by its model and its length.
-    let etag = format!("\"{}-{len}\"", hex(&model.id()));
+    let etag = format!("\"{}-{len}\"", model.id_hex());
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let always = [
         (header::ETAG, etag.clone()),
@@ -56,7 +56,7 @@ pub(crate) fn prefix(net: &Net, point: Point, headers: &HeaderMap) -> Result<Res
                 StatusCode::RANGE_NOT_SATISFIABLE,
                 format!("the prefix has {len} bytes, the range begins behind them"),
             );
-            (header, failure).into_response()
+            ([(header::ETAG, etag)], header, failure).into_response()
         }
     })
 }

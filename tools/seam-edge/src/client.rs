@@ -19,8 +19,10 @@ const JSON_LENGTH_HEADER: &str = "inference-header-content-length";
 const ANSWER_LIMIT: u64 = 64 << 20;
 /// Longest error message that is repeated.
 const MESSAGE_LIMIT: usize = 400;
+/// The request header that says which model the boundary comes from.
+const MODEL_HEADER: &str = "seam-model";
 /// The response parameter in which the host reports its own time, in nanoseconds.
-pub const CLOUD_NS: &str = "cloud_ns";
+const CLOUD_NS: &str = "cloud_ns";
 
 /// How long the client waits.
 #[derive(Clone, Copy, Debug)]
@@ -117,17 +119,27 @@ impl Client {
         self.accepted(response).map(drop)
     }
 
-    /// Sends the inference request `body`, whose first `json_length` bytes are JSON, to `model`,
-    /// and reads the one output tensor of the answer.
+    /// Sends the inference request `body`, whose first `json_length` bytes are JSON, to the model
+    /// `tail`, and reads the one output tensor of the answer. With `model`, the identity of the
+    /// `.seam` file, the host refuses codes of another calibration than its own.
     ///
     /// # Errors
     /// The host is unreachable, refuses, or answers nonsense.
-    pub fn infer(&self, model: &str, json_length: usize, body: &[u8]) -> Result<Reply, Error> {
-        let request = self
+    pub fn infer(
+        &self,
+        tail: &str,
+        model: Option<&str>,
+        json_length: usize,
+        body: &[u8],
+    ) -> Result<Reply, Error> {
+        let mut request = self
             .agent
-            .post(self.at(&format!("/v2/models/{}/infer", encoded(model))))
+            .post(self.at(&format!("/v2/models/{}/infer", encoded(tail))))
             .content_type("application/octet-stream")
             .header(JSON_LENGTH_HEADER, json_length.to_string());
+        if let Some(model) = model {
+            request = request.header(MODEL_HEADER, model);
+        }
         let response = self.sent(request.send(body))?;
         let mut response = self.accepted(response)?;
         let json_length = match response.headers().get(JSON_LENGTH_HEADER) {

@@ -1,16 +1,12 @@
-//! Fetching the edge part of a network: a prefix of its `.seam` file, resumed where it broke off.
-//!
-//! Bytes arrive in `NET.seam.part`. A part left behind by an earlier try, or the shallower prefix
-//! that is already there, is continued and not fetched again: whether it belongs to the same model
-//! is settled by the hash of the whole, and if not, the download starts over. Only a file whose
-//! hash is right takes the name asked for.
+//! Fetching the edge part of a network: a prefix of its `.seam` file, continued where it broke off,
+//! and from the shallower prefix that is already there.
 
-use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use seam_runtime::model::Model;
+use seam_runtime::model::{Model, hex};
+use seam_runtime::prefix::Download;
 use ureq::Body;
 use ureq::http::{Response, StatusCode, header};
 
@@ -22,18 +18,18 @@ const TRIES: u32 = 4;
 /// Longest prefix that is accepted.
 const LIMIT: u64 = 4 << 30;
 
-/// What [`Client::pull`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pulled {
-    /// Bytes of the file.
-    pub bytes: u64,
-    /// Bytes of them that were fetched now.
-    pub fetched: u64,
+/// What a response left to do.
+enum Next {
+    /// All bytes are there.
+    Complete,
+    /// The host's model is another one than that of the file there: from the start.
+    Again,
 }
 
 impl Client {
-    /// Writes the edge part of `network` for `point` (all that the host holds, if `None`) to `out`.
-    /// `progress` is told the bytes there and the bytes in all.
+    /// Writes the edge part of `network` for `point` (all that the host holds, if `None`) to `out`
+    /// and gives the model back. What `out` already holds of the same model is not fetched again,
+    /// and a deeper prefix stays as it is. `progress` is told the bytes there and the bytes in all.
     ///
     /// # Errors
     /// The host is unreachable or has no such prefix, the bytes are damaged, or the file cannot be
@@ -44,112 +40,79 @@ impl Client {
         point: Option<&str>,
         out: &Path,
         progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<Pulled, Error> {
-        let path = part_of(out);
-        if !path.exists() && out.exists() {
-            std::fs::copy(out, &path).map_err(file(&path))?;
-        }
-        let mut part = Part::open(path)?;
-        let continued = part.len > 0;
-        let mut fetched = self.fill(&mut part, network, point, progress)?;
-        if let Err(cause) = part.check() {
-            if !continued {
-                return Err(self.damaged(part, out, cause));
-            }
-            // What was continued was not of this model.
-            part.truncate(0)?;
-            fetched = self.fill(&mut part, network, point, progress)?;
-            if let Err(cause) = part.check() {
-                return Err(self.damaged(part, out, cause));
-            }
-        }
-        let bytes = part.len;
-        part.rename(out)?;
-        Ok(Pulled { bytes, fetched })
-    }
-
-    fn damaged(&self, part: Part, out: &Path, cause: seam_runtime::Error) -> Error {
-        // Bytes known to be wrong must not be continued; if they cannot be removed, the next
-        // download's check finds them out again.
-        let _ = std::fs::remove_file(&part.path);
-        Error::Damaged { url: self.url().into(), path: out.into(), cause: cause.to_string() }
-    }
-
-    /// Appends to `part` until it is complete; the number of bytes fetched.
-    fn fill(
-        &self,
-        part: &mut Part,
-        network: &str,
-        point: Option<&str>,
-        progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<u64, Error> {
+    ) -> Result<Model, Error> {
         let path = format!("/v2/seam/models/{}/prefix", encoded(network));
         let query: Vec<_> = point.map(|p| ("point", p)).into_iter().collect();
-        let mut etag: Option<String> = None;
-        let (mut fetched, mut tries) = (0, 0);
+        let mut download = Download::to(out)?;
+        let (mut etag, mut tries) = (None, 0);
         loop {
-            let before = part.len;
+            let before = download.len();
             let result = self
-                .get_from(&path, &query, part.len, etag.as_deref())
-                .and_then(|response| self.receive(response, part, &mut etag, progress));
-            fetched += part.len.saturating_sub(before);
-            tries = if part.len > before { 0 } else { tries + 1 };
+                .get_from(&path, &query, before, etag.as_deref())
+                .and_then(|response| self.receive(response, &mut download, &mut etag, progress));
+            tries = if download.len() > before { 0 } else { tries + 1 };
             match result {
-                Ok(()) => return Ok(fetched),
+                Ok(Next::Complete) => break,
+                Ok(Next::Again) if tries < TRIES => download.restart()?,
+                Ok(Next::Again) => return Err(self.nonsense("the prefix changes all the time")),
                 Err(e) if !e.is_unreachable() || tries == TRIES => return Err(e),
                 Err(_) => std::thread::sleep(Duration::from_millis(100) * tries * tries),
             }
         }
+        download.finish().map_err(|e| Error::Damaged { url: self.url().into(), cause: e.to_string() })
     }
 
     /// Appends what `response` brings.
     fn receive(
         &self,
         response: Response<Body>,
-        part: &mut Part,
+        download: &mut Download,
         etag: &mut Option<String>,
         progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<(), Error> {
-        let text = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
+    ) -> Result<Next, Error> {
         let status = response.status();
+        if !status.is_success() && status != StatusCode::RANGE_NOT_SATISFIABLE {
+            return self.accepted(response).map(|_| Next::Again);
+        }
+        let text = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
+        let tag = text(header::ETAG);
+        if let Some(id) = download.extends()
+            && !tag.is_some_and(|tag| tag.starts_with(&format!("\"{}-", hex(&id))))
+        {
+            return Ok(Next::Again);
+        }
+        *etag = tag.map(str::to_string);
         let range = text(header::CONTENT_RANGE).and_then(content_range);
         let total = match (status, range) {
-            (StatusCode::RANGE_NOT_SATISFIABLE, Some((None, total))) if total <= part.len => {
-                // All of it is there, and perhaps more: a deeper prefix.
-                return part.truncate(total);
+            (StatusCode::RANGE_NOT_SATISFIABLE, Some((None, total))) if total <= download.len() => {
+                return Ok(Next::Complete);
             }
-            (StatusCode::PARTIAL_CONTENT, Some((Some(first), total))) if first == part.len => total,
+            (StatusCode::PARTIAL_CONTENT, Some((Some(first), total))) if first == download.len() => {
+                total
+            }
             (StatusCode::OK, _) => {
-                part.truncate(0)?;
+                download.restart()?;
                 text(header::CONTENT_LENGTH)
                     .and_then(|length| length.parse().ok())
                     .ok_or_else(|| self.nonsense("a prefix without Content-Length"))?
             }
-            (status, _) if status.is_success() || status == StatusCode::RANGE_NOT_SATISFIABLE => {
-                return Err(self.nonsense("not the part of the prefix that was asked for"));
-            }
-            _ => return self.accepted(response).map(drop),
+            _ => return Err(self.nonsense("not the part of the prefix that was asked for")),
         };
         if total > LIMIT {
             return Err(self.nonsense(format!("a prefix of {total} bytes")));
         }
-        *etag = text(header::ETAG).map(str::to_string);
+        let broken = |cause| Error::Unreachable { url: self.url().into(), cause };
         let mut reader = response.into_body().into_reader();
         let mut buffer = vec![0; 64 << 10];
-        while part.len < total {
-            let broken =
-                |cause: String| Error::Unreachable { url: self.url().into(), cause };
+        while download.len() < total {
             let n = reader.read(&mut buffer).map_err(|e| broken(e.to_string()))?;
             if n == 0 {
-                return Err(broken(format!("{} of {total} bytes came", part.len)));
+                return Err(broken(format!("{} of {total} bytes came", download.len())));
             }
-            part.append(&buffer[..n])?;
-            progress(part.len, total);
+            download.write_all(&buffer[..n]).map_err(Error::Write)?;
+            progress(download.len(), total);
         }
-        if part.len > total {
-            return Err(self.nonsense("more bytes than announced"));
-        }
-        Ok(())
+        Ok(Next::Complete)
     }
 }
 
@@ -161,55 +124,6 @@ fn content_range(header: &str) -> Option<(Option<u64>, u64)> {
         range => Some(range.split_once('-')?.0.parse().ok()?),
     };
     Some((first, total.parse().ok()?))
-}
-
-/// A file in the making.
-struct Part {
-    path: PathBuf,
-    file: File,
-    len: u64,
-}
-
-impl Part {
-    fn open(path: PathBuf) -> Result<Part, Error> {
-        let opened = OpenOptions::new().append(true).create(true).open(&path);
-        let file = opened.map_err(file(&path))?;
-        let len = file.metadata().map_err(self::file(&path))?.len();
-        Ok(Part { path, file, len })
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file.write_all(bytes).map_err(file(&self.path))?;
-        self.len += bytes.len() as u64;
-        Ok(())
-    }
-
-    fn truncate(&mut self, len: u64) -> Result<(), Error> {
-        self.file.set_len(len).map_err(file(&self.path))?;
-        self.len = len;
-        Ok(())
-    }
-
-    /// Are these the bytes of a prefix?
-    fn check(&self) -> Result<(), seam_runtime::Error> {
-        Model::open(&self.path)?.verify()
-    }
-
-    fn rename(self, out: &Path) -> Result<(), Error> {
-        self.file.sync_all().map_err(file(&self.path))?;
-        std::fs::rename(&self.path, out).map_err(file(out))
-    }
-}
-
-fn part_of(out: &Path) -> PathBuf {
-    let mut name = out.as_os_str().to_owned();
-    name.push(".part");
-    name.into()
-}
-
-fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
-    let path = path.to_path_buf();
-    move |cause| Error::File { path, cause }
 }
 
 #[cfg(test)]

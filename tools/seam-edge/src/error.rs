@@ -1,9 +1,8 @@
 //! What can go wrong between the board and the cloud host.
 
-use std::path::PathBuf;
-
 /// Errors of this library: one line that names the cause and the remedy.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The address of the cloud host cannot be used.
     #[error("cloud address {url:?} {cause}: write it as http://HOST:PORT")]
@@ -46,50 +45,19 @@ pub enum Error {
         cause: String,
     },
     /// A download whose bytes are not those of any prefix.
-    #[error("what {url} sent for {path} is damaged ({cause}): nothing was written, try again")]
+    #[error("what {url} sent is damaged ({cause}): nothing was written, try again")]
     Damaged {
         /// The host's address.
         url: String,
-        /// The file that was to be written.
-        path: PathBuf,
         /// What the check said.
         cause: String,
     },
-    /// A file cannot be read or written.
-    #[error("{path}: {cause}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        cause: std::io::Error,
-    },
+    /// A download cannot be written.
+    #[error("the download cannot be written: {0}")]
+    Write(std::io::Error),
     /// The point needs a cloud host and none was given.
-    #[error("point {point:?} needs a cloud host: give --cloud URL, or --at output")]
-    NoCloud {
-        /// The point's name.
-        point: String,
-    },
-    /// The model file ends before the point.
-    #[error(
-        "this .seam file holds the edge part up to {reaches:?}, not {point:?}: get more of it with \
-         `seam-edge pull`"
-    )]
-    TooShort {
-        /// The point asked for.
-        point: String,
-        /// The deepest point of the file.
-        reaches: String,
-    },
-    /// The network has no such point.
-    #[error("{network} has no point {point:?}: use one of {points}")]
-    UnknownPoint {
-        /// The network's name.
-        network: String,
-        /// The point asked for.
-        point: String,
-        /// Its points' names.
-        points: String,
-    },
+    #[error("point {0:?} needs a cloud host: give --cloud URL, or --at output")]
+    NoCloud(String),
     /// The runtime refused.
     #[error(transparent)]
     Runtime(#[from] seam_runtime::Error),

@@ -1,2 +1,21 @@
 //! The board's side of a collaborative inference, as a library that `seam-edge` and `seam demo`
 //! share.
+//!
+//! | hop | file |
+//! |---|---|
+//! | image → edge part → upload → answer, with the time of each | [`Inference`] (`infer.rs`) |
+//! | requests to the cloud host | [`Client`] (`client.rs`) |
+//! | the edge part of a network, from the cloud host to a file | [`Client::pull`] (`download.rs`) |
+//!
+//! Everything blocks: a board runs one inference at a time.
+
+#![forbid(unsafe_code)]
+
+mod client;
+mod download;
+mod error;
+mod infer;
+
+pub use client::{Client, Link, Reply, Timeouts};
+pub use error::Error;
+pub use infer::{Answer, Inference, Timing, top};
