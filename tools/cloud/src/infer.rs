@@ -103,7 +103,8 @@ pub(crate) async fn infer(
     let headers = response.headers_mut();
     match json_length {
         None => {
-            headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+            headers
+                .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
         }
         Some(length) => {
             headers.insert(JSON_LENGTH_HEADER, header::HeaderValue::from(length));
@@ -147,8 +148,7 @@ fn answer(
     let values = tail.run(&tensors).map_err(Failure::internal)?;
     let mut parameters = Map::new();
     parameters.insert(CLOUD_NS.into(), Value::from(arrived.elapsed().as_nanos() as u64));
-    let answer =
-        Answer { model_name: name, model_version: VERSION, id: request.id, parameters };
+    let answer = Answer { model_name: name, model_version: VERSION, id: request.id, parameters };
     let tensors: Vec<_> = request
         .outputs
         .iter()

@@ -115,11 +115,6 @@ impl Net {
         }
     }
 
-    /// The name under which the tail behind `point` is served.
-    pub(crate) fn tail_name(&self, point: Point) -> String {
-        format!("{}@{}", self.name, self.model.graph().point_name(point))
-    }
-
     /// The longest body of an inference request at `point`: raw tensors are far below it, and JSON
     /// data (three digits, a comma and a space a code) fits.
     pub(crate) fn body_limit(&self, point: Point) -> usize {

@@ -97,8 +97,7 @@ fn wanted(header: &str, len: u64) -> Wanted {
 
 /// Does an `If-None-Match` value name `etag`?
 fn matches(tags: &str, etag: &str) -> bool {
-    tags.trim() == "*"
-        || tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag)
+    tags.trim() == "*" || tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag)
 }
 
 /// A part of the mapped file, sent without copying it.

@@ -132,7 +132,11 @@ pub(crate) fn parse(
 }
 
 /// The tensors of a request by the model's inputs; `raw` is the body behind the JSON.
-fn tensors(given: Vec<HeadInput>, raw: &Bytes, specs: &[Spec]) -> Result<Vec<Option<Bytes>>, Failure> {
+fn tensors(
+    given: Vec<HeadInput>,
+    raw: &Bytes,
+    specs: &[Spec],
+) -> Result<Vec<Option<Bytes>>, Failure> {
     let mut found = vec![None; specs.len()];
     let mut at = 0;
     for input in given {
@@ -366,7 +370,8 @@ mod tests {
         parse(&body, Some(json.len()), &specs(), &outputs()).map_err(|f| f.message())
     }
 
-    const A: &str = r#"{"name":"a","datatype":"UINT8","shape":[1,2,1,2],"data":[[[[1,2]],[[3,255]]]]}"#;
+    const A: &str =
+        r#"{"name":"a","datatype":"UINT8","shape":[1,2,1,2],"data":[[[[1,2]],[[3,255]]]]}"#;
     const B: &str =
         r#"{"name":"b","datatype":"FP16","shape":[1,1],"parameters":{"binary_data_size":2}}"#;
 

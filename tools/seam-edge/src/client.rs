@@ -142,16 +142,15 @@ impl Client {
         }
         let response = self.sent(request.send(body))?;
         let mut response = self.accepted(response)?;
-        let json_length = match response.headers().get(JSON_LENGTH_HEADER) {
-            None => None,
-            Some(value) => Some(
-                value
-                    .to_str()
-                    .ok()
-                    .and_then(|text| text.parse().ok())
-                    .ok_or_else(|| self.nonsense("Inference-Header-Content-Length is no number"))?,
-            ),
-        };
+        let json_length =
+            match response.headers().get(JSON_LENGTH_HEADER) {
+                None => None,
+                Some(value) => {
+                    Some(value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(
+                        || self.nonsense("Inference-Header-Content-Length is no number"),
+                    )?)
+                }
+            };
         let body = self.read(&mut response)?;
         reply(&body, json_length).map_err(|cause| self.nonsense(cause))
     }

@@ -59,7 +59,9 @@ impl Client {
                 Err(_) => std::thread::sleep(Duration::from_millis(100) * tries * tries),
             }
         }
-        download.finish().map_err(|e| Error::Damaged { url: self.url().into(), cause: e.to_string() })
+        download
+            .finish()
+            .map_err(|e| Error::Damaged { url: self.url().into(), cause: e.to_string() })
     }
 
     /// Appends what `response` brings.
@@ -87,7 +89,9 @@ impl Client {
             (StatusCode::RANGE_NOT_SATISFIABLE, Some((None, total))) if total <= download.len() => {
                 return Ok(Next::Complete);
             }
-            (StatusCode::PARTIAL_CONTENT, Some((Some(first), total))) if first == download.len() => {
+            (StatusCode::PARTIAL_CONTENT, Some((Some(first), total)))
+                if first == download.len() =>
+            {
                 total
             }
             (StatusCode::OK, _) => {

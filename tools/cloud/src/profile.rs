@@ -1,0 +1,135 @@
+//! This host's own times: the FP32 tail behind every point, `input` included.
+//!
+//! Tails are timed in rounds, one run of each a round, so that a clock that drifts or a neighbour
+//! that wakes up meets them all alike.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use seam_compiler::fp32::{Datatype, Engine, Tail};
+use seam_runtime::graph::Point;
+use seam_tuner::profile::{
+    CLOUD_PROFILE_SCHEMA, CloudProfile, Device, Method, ModelRef, TailProfile, Times,
+};
+
+use crate::Error;
+
+/// How long to measure.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Fewest rounds that count.
+    pub least: u32,
+    /// Most rounds that count.
+    pub most: u32,
+    /// After the fewest rounds, no round begins later than this.
+    pub time: Duration,
+    /// Rounds end once every median's 95% interval is this narrow: half its width as a part of the
+    /// median.
+    pub target: f64,
+}
+
+impl Default for Effort {
+    fn default() -> Effort {
+        Effort { least: 5, most: 100, time: Duration::from_secs(10), target: 0.02 }
+    }
+}
+
+/// Times the tail behind every point of `engine`'s network. `progress` is told the part done, from
+/// 0 to 1.
+///
+/// # Errors
+/// A tail cannot be made or run.
+pub fn measure(
+    engine: &Engine,
+    model: ModelRef,
+    effort: &Effort,
+    progress: &mut dyn FnMut(f64),
+) -> Result<CloudProfile, Error> {
+    let graph = engine.graph();
+    let points: Vec<_> = graph.points().filter(|&p| p != Point::Output).collect();
+    let mut tails = Vec::with_capacity(points.len());
+    for &point in &points {
+        tails.push(Timed::new(engine.tail(point)?)?);
+    }
+    let start = Instant::now();
+    let mut rounds = 0;
+    let reached = loop {
+        for tail in &mut tails {
+            tail.run()?;
+        }
+        rounds += 1;
+        let worst = tails.iter().map(|t| Times::of(&t.ns).uncertainty()).fold(0.0, f64::max);
+        let timed_out = start.elapsed() > effort.time;
+        if rounds >= effort.most || rounds >= effort.least && (worst <= effort.target || timed_out)
+        {
+            break worst;
+        }
+        let of_rounds = f64::from(rounds) / f64::from(effort.most);
+        let of_time = start.elapsed().as_secs_f64() / effort.time.as_secs_f64().max(1e-9);
+        progress(of_rounds.max(of_time).min(1.0));
+    };
+    progress(1.0);
+    let row = |(&point, tail): (&Point, &Timed)| TailProfile {
+        name: graph.point_name(point).into(),
+        tail_ns: Times::of(&tail.ns),
+    };
+    Ok(CloudProfile {
+        schema: CLOUD_PROFILE_SCHEMA.into(),
+        model,
+        device: Device {
+            cpu: "?".into(),
+            isa: "?".into(),
+            cores: 1,
+            threads: 1,
+            mhz_before: None,
+            mhz_after: None,
+        },
+        engine: concat!("tract in Seam ", env!("CARGO_PKG_VERSION")).into(),
+        method: Method {
+            warm_up: 1,
+            repeats: rounds,
+            target: effort.target,
+            reached,
+            met: reached <= effort.target,
+        },
+        points: points.iter().zip(&tails).map(row).collect(),
+    })
+}
+
+/// A tail, what it is run on, and how long the runs took.
+struct Timed {
+    tail: Arc<Tail>,
+    inputs: Vec<Vec<u8>>,
+    ns: Vec<u64>,
+}
+
+impl Timed {
+    /// Ready to be timed: run once already.
+    fn new(tail: Arc<Tail>) -> Result<Timed, Error> {
+        let inputs = tail
+            .inputs()
+            .iter()
+            .map(|input| {
+                let len = input.shape.iter().product();
+                match input.datatype {
+                    // Codes that differ; the values do not matter to a dense network.
+                    Datatype::U8 => (0..len).map(|i: usize| (i * 37 % 251) as u8).collect(),
+                    Datatype::F16 => 0x3c00u16.to_le_bytes().repeat(len),
+                    Datatype::F32 => 1f32.to_le_bytes().repeat(len),
+                }
+            })
+            .collect();
+        let mut timed = Timed { tail, inputs, ns: Vec::new() };
+        timed.run()?;
+        timed.ns.clear();
+        Ok(timed)
+    }
+
+    fn run(&mut self) -> Result<(), Error> {
+        let inputs: Vec<&[u8]> = self.inputs.iter().map(Vec::as_slice).collect();
+        let start = Instant::now();
+        std::hint::black_box(self.tail.run(&inputs)?);
+        self.ns.push(start.elapsed().as_nanos() as u64);
+        Ok(())
+    }
+}
