@@ -97,6 +97,10 @@ pub enum Error {
     )]
     NoPoint(&'static str),
 
+    /// A session for timing cannot be made.
+    #[error(transparent)]
+    Runtime(#[from] seam_runtime::Error),
+
     /// A word is no size, rate or duration.
     #[error("{text:?} is no {quantity}: write a number and one of {units}")]
     Unit {

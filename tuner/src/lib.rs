@@ -8,6 +8,8 @@
 //! |---|---|
 //! | the network as the paper's rules see it | [`layer_graph`] |
 //! | the points that the rules admit | [`candidates`] |
+//! | times of a session on the board | [`measure`] (the board itself: [`device`]) |
+//! | the kernel for every convolution | [`choose`] |
 //! | what was measured, as JSON | [`profile`] |
 //! | what lies between board and cloud | [`environment`] |
 //! | from both to a point's time | [`prediction`] |
@@ -18,9 +20,12 @@
 #![forbid(unsafe_code)]
 
 pub mod candidates;
+pub mod choose;
+pub mod device;
 pub mod environment;
 mod error;
 pub mod layer_graph;
+pub mod measure;
 pub mod partition;
 pub mod plan;
 pub mod prediction;
