@@ -7,10 +7,9 @@
 use std::fmt;
 
 use crate::fixed_point::FixedPoint;
-use crate::gemm::{self, Kernel};
 use crate::isa::IsaKind;
 use crate::requantize::Requantize;
-use crate::{Clamp, ConvGeometry, Isa, Team, View, ViewMut};
+use crate::{Clamp, ConvGeometry, Isa, Team, View, ViewMut, depthwise, gemm};
 
 /// A kernel that can run a convolution, on this CPU.
 #[derive(Clone, Copy)]
@@ -19,25 +18,63 @@ pub struct Algorithm(&'static Entry);
 struct Entry {
     name: &'static str,
     isa: IsaKind,
-    supports: fn(&ConvGeometry) -> bool,
+    kind: Kind,
     packed_len: fn(&ConvGeometry) -> usize,
     pack: fn(&ConvGeometry, u8, &[i8], &[i32], &[f32], &mut [u8]),
     scratch_len: fn(&ConvGeometry, usize) -> usize,
     run: unsafe fn(&Conv, &[u8], View, ViewMut, &mut [u8], &Team),
 }
 
-/// Every kernel, the preferred one first among those of one instruction set.
-static TABLE: &[Entry] = &[entry::<gemm::portable::Portable>(IsaKind::Portable)];
+/// What a kernel can run.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// Every convolution, with every output stage.
+    Gemm,
+    /// One output channel per input channel.
+    Depthwise,
+}
 
-const fn entry<K: Kernel>(isa: IsaKind) -> Entry {
+/// Every kernel, weakest instruction set first.
+static TABLE: &[Entry] = &[
+    depthwise::<depthwise::portable::Portable>(IsaKind::Portable),
+    gemm::<gemm::portable::Portable>(IsaKind::Portable),
+    #[cfg(target_arch = "x86_64")]
+    depthwise::<depthwise::avx2::Avx2>(IsaKind::Avx2),
+    #[cfg(target_arch = "x86_64")]
+    gemm::<gemm::avx2::Avx2>(IsaKind::Avx2),
+    #[cfg(target_arch = "x86_64")]
+    gemm::<gemm::avxvnni::AvxVnni>(IsaKind::AvxVnni),
+    #[cfg(target_arch = "x86_64")]
+    gemm::<gemm::avx512vnni::Avx512Vnni>(IsaKind::Avx512Vnni),
+    #[cfg(target_arch = "aarch64")]
+    depthwise::<depthwise::neon::Neon>(IsaKind::Neon),
+    #[cfg(target_arch = "aarch64")]
+    gemm::<gemm::neon::Neon>(IsaKind::Neon),
+    #[cfg(target_arch = "aarch64")]
+    gemm::<gemm::dotprod::Dotprod>(IsaKind::Dotprod),
+];
+
+const fn gemm<K: gemm::Kernel>(isa: IsaKind) -> Entry {
     Entry {
         name: K::NAME,
         isa,
-        supports: |_| true,
+        kind: Kind::Gemm,
         packed_len: gemm::pack::packed_len::<K>,
         pack: gemm::pack::pack::<K>,
         scratch_len: gemm::driver::scratch_len::<K>,
         run: gemm::driver::run::<K>,
+    }
+}
+
+const fn depthwise<K: depthwise::Kernel>(isa: IsaKind) -> Entry {
+    Entry {
+        name: K::NAME,
+        isa,
+        kind: Kind::Depthwise,
+        packed_len: depthwise::packed_len::<K>,
+        pack: depthwise::pack::<K>,
+        scratch_len: depthwise::scratch_len::<K>,
+        run: depthwise::run::<K>,
     }
 }
 
@@ -51,6 +88,10 @@ impl Algorithm {
     /// `{arch}-u8i8-{variant}`.
     pub fn name(self) -> &'static str {
         self.0.name
+    }
+
+    fn runs(self, geometry: &ConvGeometry) -> bool {
+        self.0.kind == Kind::Gemm || depthwise::supports(geometry)
     }
 
     /// The instruction set that it needs.
@@ -116,19 +157,31 @@ impl Conv {
         let g = &geometry;
         assert!(g.groups > 0 && g.input.c % g.groups == 0 && g.output.c % g.groups == 0, "{g:?}");
         assert!(g.weights() > 0 && !g.input.is_empty() && !g.output.is_empty(), "{g:?}");
-        assert!((algorithm.0.supports)(g), "{algorithm:?} does not run {g:?}");
+        assert!(algorithm.runs(g), "{algorithm:?} does not run {g:?}");
         let stage = Stage::Requantize(Requantize::new(clamp));
         Conv { geometry, input_zero_point, stage, algorithm }
     }
 
-    /// The same convolution with gemmlowp's output stage, one for all channels; the multipliers
-    /// given to [`Conv::pack`] then have no effect.
-    pub fn with_fixed_point(self, stage: FixedPoint) -> Conv {
-        Conv { stage: Stage::FixedPoint(stage), ..self }
+    /// The convolution with gemmlowp's output stage, one for all channels; the multipliers given
+    /// to [`Conv::pack`] then have no effect.
+    ///
+    /// # Panics
+    /// As [`Conv::new`].
+    pub fn with_fixed_point(
+        isa: Isa,
+        geometry: ConvGeometry,
+        input_zero_point: u8,
+        stage: FixedPoint,
+    ) -> Conv {
+        let algorithm = algorithms(isa, &geometry).find(|a| a.0.kind == Kind::Gemm);
+        let algorithm = algorithm.expect("the portable kernel runs all");
+        let clamp = Clamp::none(0);
+        let conv = Conv::with_algorithm(geometry, input_zero_point, clamp, algorithm);
+        Conv { stage: Stage::FixedPoint(stage), ..conv }
     }
 
-    /// The kernels that can run `geometry` with `isa`, the preferred one first: those of the
-    /// instruction set itself, then those of weaker ones.
+    /// The kernels that can run `geometry` with `isa`, the preferred one first: kernels of weaker
+    /// instruction sets stand behind those of the instruction set itself.
     pub fn algorithms(isa: Isa, geometry: &ConvGeometry) -> Vec<Algorithm> {
         algorithms(isa, geometry).collect()
     }
@@ -197,11 +250,12 @@ impl Conv {
     }
 }
 
+/// Depthwise kernels of any instruction set stand before a product of matrices that are one column
+/// wide; within a kind, the stronger instruction set stands first.
 fn algorithms(isa: Isa, geometry: &ConvGeometry) -> impl Iterator<Item = Algorithm> {
-    let weaker = move |kind: IsaKind| kind <= isa.kind() && Isa::new(kind).is_some();
-    let kinds = IsaKind::ALL.into_iter().rev().filter(move |&kind| weaker(kind));
-    kinds.flat_map(move |kind| {
-        let of_kind = move |e: &&Entry| e.isa == kind && (e.supports)(geometry);
-        TABLE.iter().filter(of_kind).map(Algorithm)
+    let has = move |e: &&Entry| e.isa <= isa.kind() && Isa::new(e.isa).is_some();
+    [Kind::Depthwise, Kind::Gemm].into_iter().flat_map(move |kind| {
+        let of_kind = TABLE.iter().rev().filter(has).filter(move |e| e.kind == kind);
+        of_kind.map(Algorithm).filter(|a| a.runs(geometry))
     })
 }

@@ -16,6 +16,7 @@
 
 pub mod add;
 pub mod conv;
+mod depthwise;
 pub mod fixed_point;
 pub mod float;
 mod gemm;

@@ -16,7 +16,17 @@
 //! A kernel is a type that implements [`Kernel`]: it owns the layout of its panels through the
 //! trait's constants, and supplies the tile. Everything else is written once.
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512vnni;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avxvnni;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod dotprod;
 pub(crate) mod driver;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
 pub(crate) mod pack;
 pub(crate) mod portable;
 pub(crate) mod rows;

@@ -51,12 +51,14 @@ impl Stage {
 pub(crate) unsafe fn store_first(y: *mut u8, bytes: uint8x8_t, n: usize) {
     // SAFETY: the caller's.
     unsafe {
-        if n == 8 {
-            vst1_u8(y, bytes);
-        } else {
-            let mut all = [0u8; 8];
-            vst1_u8(all.as_mut_ptr(), bytes);
-            std::ptr::copy_nonoverlapping(all.as_ptr(), y, n);
+        match n {
+            8 => vst1_u8(y, bytes),
+            4 => y.cast::<u32>().write_unaligned(vget_lane_u32::<0>(vreinterpret_u32_u8(bytes))),
+            _ => {
+                let mut all = [0u8; 8];
+                vst1_u8(all.as_mut_ptr(), bytes);
+                std::ptr::copy_nonoverlapping(all.as_ptr(), y, n);
+            }
         }
     }
 }

@@ -153,6 +153,12 @@ pub struct Guarded {
 impl Guarded {
     /// `len` bytes, all `fill`.
     pub fn new(len: usize, fill: u8) -> Guarded {
+        Guarded::aligned(len, fill, 1)
+    }
+
+    /// `len` bytes, all `fill`, from a multiple of `align` on; up to `align - 1` bytes of slack
+    /// before the page.
+    pub fn aligned(len: usize, fill: u8, align: usize) -> Guarded {
         let page = region::page::size();
         let body = len.next_multiple_of(page).max(page);
         let mut memory = region::alloc(body + page, region::Protection::READ_WRITE).unwrap();
@@ -162,7 +168,7 @@ impl Guarded {
             region::protect(guard, page, region::Protection::NONE).unwrap();
             memory.as_mut_ptr::<u8>().write_bytes(fill, body);
         }
-        Guarded { memory, start: body - len, len }
+        Guarded { memory, start: body - len.next_multiple_of(align), len }
     }
 
     /// A copy of `bytes`.

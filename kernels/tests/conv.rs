@@ -1,0 +1,252 @@
+//! Promise: every convolution kernel of this CPU gives the oracle's bits, for any shape, any
+//! number of threads, and touches no byte that is not its own.
+
+mod common;
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use common::{Guarded, Rng};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use seam_kernels::conv::{Algorithm, Conv};
+use seam_kernels::fixed_point::FixedPoint;
+use seam_kernels::requantize::multipliers;
+use seam_kernels::{Clamp, ConvGeometry, Isa, Shape, Team, View, ViewMut, Window, reference};
+
+/// What lies between the pixels of an output, and must stay.
+const GAP: u8 = 0xa5;
+
+#[derive(Clone, Debug)]
+struct Case {
+    geometry: ConvGeometry,
+    zero_point: u8,
+    clamp: Clamp,
+    /// Bytes between the pixels of input and output.
+    gaps: [usize; 2],
+    /// Extremes instead of random values: all activations (0: random), all weights.
+    extreme: [u8; 2],
+    seed: u64,
+}
+
+struct Data {
+    x: Vec<u8>,
+    weights: Vec<i8>,
+    bias: Vec<i32>,
+    multipliers: Vec<f32>,
+}
+
+impl Case {
+    fn data(&self) -> Data {
+        let g = &self.geometry;
+        let mut rng = Rng::new(self.seed);
+        let x = match self.extreme[0] {
+            0 => rng.bytes(g.input.span(g.input.c + self.gaps[0])),
+            1 => vec![0; g.input.span(g.input.c + self.gaps[0])],
+            _ => vec![255; g.input.span(g.input.c + self.gaps[0])],
+        };
+        let weights = (0..g.weights()).map(|_| match self.extreme[1] {
+            0 => (rng.below(255) as i32 - 127) as i8,
+            1 => 127,
+            2 => -127,
+            _ => [127, -127][rng.below(2)],
+        });
+        let weights = weights.collect();
+        let bias = (0..g.output.c).map(|_| rng.below(20_000) as i32 - 10_000).collect();
+        let scales: Vec<f32> =
+            (0..g.output.c).map(|_| 0.001 + rng.below(1000) as f32 * 1e-5).collect();
+        // Most codes neither saturate nor vanish.
+        let sy = 0.02 * (g.depth() as f32).sqrt();
+        Data { x, weights, bias, multipliers: multipliers(0.03, &scales, sy) }
+    }
+
+    fn check(&self, data: &Data, want: &[u8], conv: &Conv, team: &Team) {
+        let g = &self.geometry;
+        let mut packed = Guarded::aligned(conv.packed_len(), 0xff, 64);
+        conv.pack(&data.weights, &data.bias, &data.multipliers, &mut packed);
+        let x = Guarded::from(&data.x);
+        let y_stride = g.output.c + self.gaps[1];
+        let mut y = Guarded::new(g.output.span(y_stride), GAP);
+        let mut scratch = Guarded::new(conv.scratch_len(team.threads()), 0x99);
+        let view = View::new(&x, g.input, g.input.c + self.gaps[0]);
+        let out = ViewMut::new(&mut y, g.output, y_stride);
+        conv.run(&packed, view, out, &mut scratch, team);
+        for (i, pixel) in y.chunks(y_stride).enumerate() {
+            let (codes, gap) = pixel.split_at(g.output.c);
+            let want = &want[i * g.output.c..][..g.output.c];
+            assert_eq!(codes, want, "{} on {} threads, pixel {i}", conv.name(), team.threads());
+            assert!(gap.iter().all(|&b| b == GAP), "{} wrote between pixels", conv.name());
+        }
+    }
+}
+
+/// Sizes up to `around + 2`, those near multiples of `step` first.
+fn size(step: usize, around: usize) -> impl Strategy<Value = usize> {
+    let near = (0..=around / step, 0..3usize).prop_map(move |(n, d)| (n * step + d).max(2) - 1);
+    prop_oneof![1..=around, near]
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let window = (
+        prop_oneof![
+            Just([1, 1]),
+            Just([3, 3]),
+            Just([5, 5]),
+            Just([1, 3]),
+            Just([4, 2]),
+            Just([7, 7])
+        ],
+        prop_oneof![3 => Just([1, 1]), 2 => Just([2, 2]), 1 => Just([1, 3])],
+        prop_oneof![3 => Just([1, 1]), 1 => Just([2, 2]), 1 => Just([1, 3])],
+        [0..3usize, 0..3usize],
+        [0..3usize, 0..3usize],
+    );
+    let channels = prop_oneof![
+        // One group.
+        (size(16, 70), size(8, 70)).prop_map(|(i, o)| (i, o, 1)),
+        // Several.
+        (2..5usize, size(4, 18), size(4, 18)).prop_map(|(g, i, o)| (g * i, g * o, g)),
+        // Depthwise, and with a channel multiplier.
+        (size(16, 70)).prop_map(|c| (c, c, c)),
+        (2..20usize, 2..4usize).prop_map(|(c, m)| (c, c * m, c)),
+    ];
+    let quantization = (any::<u8>(), any::<u8>(), any::<u8>(), any::<u8>());
+    let rest = ([0..4usize, 0..4usize], [0..3u8, 0..4u8], any::<u64>());
+    (window, channels, [1..12usize, 1..12usize], quantization, rest).prop_filter_map(
+        "a window larger than the padded image",
+        |(
+            (kernel, stride, dilation, pad, after),
+            (i, o, groups),
+            [h, w],
+            q,
+            (gaps, extreme, seed),
+        )| {
+            let out = |axis: usize, size: usize| {
+                let reach = (kernel[axis] - 1) * dilation[axis] + 1;
+                let padded = size + pad[axis] + after[axis];
+                Some(padded.checked_sub(reach)? / stride[axis] + 1)
+            };
+            let geometry = ConvGeometry {
+                input: Shape::new(h, w, i),
+                output: Shape::new(out(0, h)?, out(1, w)?, o),
+                window: Window { kernel, stride, dilation, pad },
+                groups,
+            };
+            let clamp = Clamp { zero_point: q.1, lo: q.2.min(q.3) / 4, hi: q.2.max(q.3) };
+            Some(Case { geometry, zero_point: q.0, clamp, gaps, extreme, seed })
+        },
+    )
+}
+
+/// Shapes whose depth or pixels need more than one block, for every kernel.
+fn large_cases() -> Vec<Case> {
+    let case = |h: usize, i: usize, o: usize, k: usize, groups: usize| Case {
+        geometry: ConvGeometry {
+            input: Shape::new(h, h, i),
+            output: Shape::new(h, h, o),
+            window: Window { kernel: [k, k], pad: [k / 2, k / 2], ..Window::POINTWISE },
+            groups,
+        },
+        zero_point: 131,
+        clamp: Clamp::none(120),
+        gaps: [0, 3],
+        extreme: [0, 0],
+        seed: (h * i * o * k) as u64,
+    };
+    let mut cases = vec![
+        case(5, 150, 40, 3, 1),
+        case(3, 260, 37, 3, 1),
+        case(4, 2100, 20, 1, 1),
+        case(40, 16, 24, 3, 1),
+        case(56, 8, 9, 1, 1),
+        case(3, 300, 600, 3, 1),
+        case(5, 256, 64, 3, 2),
+        case(1, 5000, 100, 1, 1),
+    ];
+    cases[2].gaps = [5, 0];
+    cases[7].gaps = [0, 0];
+    cases
+}
+
+struct Teams([Team; 3]);
+
+impl Teams {
+    fn new() -> Teams {
+        Teams([1, 2, 7].map(|threads| Team::new(threads).unwrap()))
+    }
+
+    /// Runs `case` on every kernel that can, on every team; notes the kernels in `ran`.
+    fn check(&self, case: &Case, ran: &mut BTreeSet<&'static str>) {
+        let g = case.geometry;
+        let data = case.data();
+        let mut want = vec![0; g.output.len()];
+        let view = View::new(&data.x, g.input, g.input.c + case.gaps[0]);
+        let out = ViewMut::dense(&mut want, g.output);
+        let Data { weights, bias, multipliers, .. } = &data;
+        reference::conv(&g, case.zero_point, case.clamp, weights, bias, multipliers, view, out);
+        for algorithm in Conv::algorithms(Isa::best(), &g) {
+            let conv = Conv::with_algorithm(g, case.zero_point, case.clamp, algorithm);
+            ran.insert(conv.name());
+            for team in &self.0 {
+                case.check(&data, &want, &conv, team);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_kernel_of_this_cpu_gives_the_oracles_bits() {
+    let teams = Teams::new();
+    let ran = RefCell::new(BTreeSet::new());
+    for case in large_cases() {
+        teams.check(&case, &mut ran.borrow_mut());
+    }
+    let cases_run = if cfg!(target_arch = "x86_64") { 300 } else { 60 };
+    let config = Config { cases: cases_run, failure_persistence: None, ..Config::default() };
+    let result = TestRunner::new(config).run(&cases(), |case| {
+        teams.check(&case, &mut ran.borrow_mut());
+        Ok(())
+    });
+    if let Err(failure) = result {
+        panic!("{failure}");
+    }
+    let ran = ran.into_inner();
+    println!("{ran:?}");
+    // A kernel that no case reached would pass unseen.
+    let of_this_cpu: BTreeSet<_> = Algorithm::available().map(Algorithm::name).collect();
+    assert_eq!(ran, of_this_cpu);
+    for isa in Isa::available() {
+        assert!(Algorithm::available().any(|a| a.isa() == isa.kind()), "no kernel for {isa}");
+    }
+}
+
+#[test]
+fn extremes_of_both_operands_are_exact() {
+    let teams = Teams::new();
+    for case in large_cases().into_iter().take(2) {
+        for extreme in [[1, 1], [1, 2], [2, 1], [2, 2], [2, 3]] {
+            for zero_point in [0, 1, 128, 255] {
+                let case = Case { extreme, zero_point, ..case.clone() };
+                teams.check(&case, &mut BTreeSet::new());
+            }
+        }
+    }
+}
+
+#[test]
+fn gemmlowps_output_stage_ends_any_convolution() {
+    let team = Team::new(2).unwrap();
+    for case in large_cases() {
+        let g = case.geometry;
+        let data = case.data();
+        let stage =
+            FixedPoint { multiplier: 1_518_500_250, shift: 9, offset: 101, min: 3, max: 250 };
+        let view = View::new(&data.x, g.input, g.input.c + case.gaps[0]);
+        let acc = reference::accumulate(&g, case.zero_point, &data.weights, &data.bias, view);
+        let want: Vec<u8> = acc.into_iter().map(|acc| stage.apply(acc)).collect();
+        for isa in Isa::available() {
+            let conv = Conv::with_fixed_point(isa, g, case.zero_point, stage);
+            case.check(&data, &want, &conv, &team);
+        }
+    }
+}
