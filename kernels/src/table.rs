@@ -100,6 +100,25 @@ pub fn apply(isa: Isa, table: &Table, x: View, mut y: ViewMut, team: &Team) {
     });
 }
 
+/// Replaces every code of `xy` by the table's, in place.
+pub fn apply_in_place(isa: Isa, table: &Table, mut xy: ViewMut, team: &Team) {
+    let (c, stride) = (xy.shape().c, xy.pixel_stride());
+    split::pixels(team, &mut xy, c, &|pixels, xy| {
+        let (count, len) = runs(pixels.len(), c, [stride, stride]);
+        look_up_in_place(isa, &table.0, count, len, xy, stride);
+    });
+}
+
+stamped! {
+    fn look_up_in_place(table: &[u8; 256], count: usize, len: usize, xy: &mut [u8], stride: usize) {
+        for i in 0..count {
+            for code in &mut xy[i * stride..][..len] {
+                *code = table[usize::from(*code)];
+            }
+        }
+    }
+}
+
 stamped! {
     fn look_up(
         table: &[u8; 256],

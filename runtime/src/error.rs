@@ -34,6 +34,10 @@ pub enum Error {
         source: std::io::Error,
     },
 
+    /// `SEAM_ISA` names no instruction set.
+    #[error(transparent)]
+    Isa(#[from] seam_kernels::isa::IsaError),
+
     /// The first bytes are not those of the kind of file expected.
     #[error("not a {kind} file: it does not begin with the {kind} magic")]
     Magic {

@@ -18,6 +18,12 @@ pub const MAX_EXTENT: usize = 65_535;
 pub const MAX_TENSOR_BYTES: usize = 1 << 28;
 /// Most bytes of all weights.
 pub const MAX_WEIGHT_BYTES: usize = 1 << 34;
+/// Scales lie within 2^±40, so that no ratio of them leaves f32.
+pub const MAX_SCALE: f32 = (1u64 << 40) as f32;
+/// See [`MAX_SCALE`].
+pub const MIN_SCALE: f32 = 1.0 / MAX_SCALE;
+/// Most channels in a sum of LRN.
+const MAX_LRN: u32 = 4096;
 /// Most padding on a side of a convolution, beyond its window.
 const MAX_PAD: usize = 4096;
 
@@ -40,8 +46,8 @@ pub fn graph(graph: &Graph) -> Result<()> {
             format!("{} is {bytes} bytes, at most {MAX_TENSOR_BYTES}", tensor.shape)
         })?;
         if let Element::U8 { scale, .. } = tensor.element {
-            check(scale.is_normal() && scale > 0.0, record, "scale", || {
-                format!("{scale} is not positive and finite")
+            check((MIN_SCALE..=MAX_SCALE).contains(&scale), record, "scale", || {
+                format!("{scale} is not between {MIN_SCALE:e} and {MAX_SCALE:e}")
             })?;
         }
     }
@@ -79,7 +85,7 @@ pub fn weights(step: &Step, input_zero_point: u8, weights: StepWeights<'_>) -> R
     match weights {
         StepWeights::None => Ok(()),
         StepWeights::Int8 { scales, bias, weights } => {
-            if let Some(i) = scales.iter().position(|s| !(s.is_finite() && *s > 0.0)) {
+            if let Some(i) = scales.iter().position(|&s| !(s > 0.0 && s <= MAX_SCALE)) {
                 return refuse("scales", i, "not positive and finite");
             }
             if let Some(i) = weights.iter().position(|&w| w == i8::MIN) {
@@ -291,11 +297,13 @@ fn operator(graph: &Graph, step: &Step, record: Record) -> Result<()> {
             expect(Shape { c: channels, ..x.shape })
         }
         Op::Lrn(lrn) => {
-            check((1..=MAX_EXTENT as u32).contains(&lrn.size), record, "size", || {
+            check((1..=MAX_LRN).contains(&lrn.size), record, "size", || {
                 format!("{} channels in a sum", lrn.size)
             })?;
             let finite = [lrn.alpha, lrn.beta, lrn.bias].iter().all(|v| v.is_finite());
-            check(finite, record, "alpha", || "alpha, beta and bias must be finite".into())?;
+            check(finite && lrn.alpha >= 0.0 && lrn.bias > 0.0, record, "alpha", || {
+                "alpha, beta and bias must be finite, alpha not negative, bias positive".into()
+            })?;
             expect(x.shape)
         }
         Op::Softmax | Op::Table(_) => expect(x.shape),

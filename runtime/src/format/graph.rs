@@ -145,7 +145,7 @@ fn write_window(w: &mut Writer, window: &Window) {
 }
 
 fn read_window(r: &mut Reader) -> Result<Window> {
-    let mut pair = |field| Ok([r.size(field)?, r.size(field)?]);
+    let mut pair = |field| -> Result<_> { Ok([r.size(field)?, r.size(field)?]) };
     Ok(Window {
         kernel: pair("kernel")?,
         stride: pair("stride")?,
