@@ -22,7 +22,7 @@ pub struct Options {
     pub threads: usize,
     /// Instruction set.
     pub isa: Isa,
-    /// Where the edge part ends; `None` for all steps that the file holds.
+    /// Where the edge part ends; `None` for the deepest point that the file holds.
     pub point: Option<Point>,
     /// Weights laid out before; without, the session lays them out when it is made.
     pub pack: Option<Arc<Pack>>,
@@ -59,7 +59,7 @@ pub struct Session {
     model: Arc<Model>,
     pack: Option<Arc<Pack>>,
     isa: Isa,
-    point: Option<Point>,
+    point: Point,
     plan: MemoryPlan,
     steps: Vec<Prepared>,
     arena: AVec<u8, ConstAlign<64>>,
@@ -77,10 +77,11 @@ impl Session {
     pub fn new(model: Arc<Model>, options: Options) -> Result<Session> {
         let Options { threads, isa, point, pack, choices, keep_tensors } = options;
         let graph = model.graph();
-        let count = point.map_or(model.steps(), |point| graph.steps_before(point));
-        if count > model.steps() {
+        let point = point.unwrap_or(model.reaches());
+        let count = graph.steps_before(point);
+        if point > model.reaches() {
             return Err(Error::BeyondPrefix {
-                point: point.map_or("", |p| graph.point_name(p)).to_string(),
+                point: graph.point_name(point).to_string(),
                 reaches: graph.point_name(model.reaches()).to_string(),
             });
         }
@@ -181,22 +182,12 @@ impl Session {
         }
     }
 
-    /// [`Session::dequantize`] of [`Session::last`].
+    /// [`Session::dequantize`] of the tensor at the end of the edge part.
     ///
     /// # Panics
     /// `values` has another length.
     pub fn output_f32(&self, values: &mut [f32]) {
-        self.dequantize(self.last(), values);
-    }
-
-    /// The tensor at the end of the edge part.
-    pub fn last(&self) -> TensorId {
-        let graph = self.model.graph();
-        match (self.point, self.steps.len().checked_sub(1)) {
-            (Some(point), _) => graph.boundary(point),
-            (None, Some(step)) => graph.steps[step].output,
-            (None, None) => graph.input,
-        }
+        self.dequantize(self.model.graph().boundary(self.point), values);
     }
 
     /// The kernel that runs step `step`; `none` where the memory plan has left nothing to do.
@@ -232,8 +223,8 @@ impl Session {
         &self.model
     }
 
-    /// Where the edge part ends; `None` behind the last step of the file.
-    pub fn point(&self) -> Option<Point> {
+    /// Where the edge part ends.
+    pub fn point(&self) -> Point {
         self.point
     }
 
