@@ -6,12 +6,12 @@
 //! operation and nothing fused:
 //!
 //! 1. `t = bias + (alpha / size * sx^2) * f32(S)`, not below the smallest normal number;
-//! 2. `p = -beta * log2(t)`, by a polynomial of degree 8 on the mantissa;
+//! 2. `p = -beta * log2(t)`, by a polynomial of degree 6 on the mantissa;
 //! 3. `f = 2^p`, by a polynomial of degree 5 on the fraction;
 //! 4. `v = (x - zx) * (sx / sy) * f`; `y = rne(clamp(v, lo - zy, hi - zy)) + zy`.
 //!
-//! `f` is within 2e-6 of the true power, so a code differs from the correctly rounded one only
-//! within 2e-6 * 255 of half-way. Square roots would do for the usual beta = 3/4 only, and cost a
+//! For beta up to 1, `f` is within 5e-6 of the true power, so a code differs from the correctly
+//! rounded one only where the real value is within 255 * 5e-6 of half-way. Square roots would do for the usual beta = 3/4 only, and cost a
 //! small board's core more than the polynomials.
 
 use std::f32::consts::LN_2;
@@ -31,7 +31,7 @@ pub struct Lrn {
 }
 
 /// The parameters in the units of the codes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Form {
     /// Channels of the window before and from its own one on.
     before: usize,
@@ -76,7 +76,7 @@ impl Lrn {
         split::pixels(team, &mut y, 16 * shape.c, &|pixels, y| {
             let x_bytes = &x.data()[pixels.start * x.pixel_stride()..];
             let shape = Shape::new(1, pixels.len(), shape.c);
-            normalize(self.isa, &self.form, shape, x_bytes, x.pixel_stride(), y, stride);
+            normalize(self.isa, self.form, shape, x_bytes, x.pixel_stride(), y, stride);
         });
     }
 }
@@ -109,22 +109,38 @@ impl Form {
 
     /// The square of a code's distance from zero.
     #[inline(always)]
-    fn square(&self, q: u8) -> i32 {
+    fn square(self, q: u8) -> i32 {
         let d = i32::from(q) - self.zero_point;
         d * d
     }
 
+    /// The squares of the channels from `at - before` on; 0 for those that the pixel does not have.
+    #[inline(always)]
+    fn squares(self, x: &[u8], at: usize, squares: &mut [i32]) {
+        let missing = self.before.saturating_sub(at).min(squares.len());
+        let from = (at + missing).saturating_sub(self.before).min(x.len());
+        let present = (x.len() - from).min(squares.len() - missing);
+        let (before, rest) = squares.split_at_mut(missing);
+        let (inside, after) = rest.split_at_mut(present);
+        before.fill(0);
+        for (square, &q) in inside.iter_mut().zip(&x[from..]) {
+            *square = self.square(q);
+        }
+        after.fill(0);
+    }
+
     /// The output code of code `q` whose window's squares sum to `sum`.
     #[inline(always)]
-    fn code(&self, q: u8, sum: i32) -> u8 {
-        let t = limit(self.bias + self.alpha * sum as f32, f32::MIN_POSITIVE, f32::MAX);
+    fn code(self, q: u8, sum: i32) -> u8 {
+        let t = self.bias + self.alpha * sum as f32;
+        let t = if t > f32::MIN_POSITIVE { t } else { f32::MIN_POSITIVE };
         let factor = exp2(self.neg_beta * log2(t));
         let v = (i32::from(q) - self.zero_point) as f32 * self.ratio * factor;
         round_code(limit(v, self.clamp[0], self.clamp[1]), self.output_zero_point)
     }
 }
 
-/// log2 of a positive normal number; absolute error below 3e-7 for results near zero.
+/// log2 of a positive normal number.
 #[inline(always)]
 fn log2(t: f32) -> f32 {
     // The mantissa is taken from [sqrt(1/2), sqrt(2)), so that t near 1 loses nothing.
@@ -133,13 +149,8 @@ fn log2(t: f32) -> f32 {
     let exponent = (bits - SQRT_HALF) >> 23;
     let f = f32::from_bits((bits - (exponent << 23)) as u32) - 1.0;
     // log2(1 + f) / f, fitted at Chebyshev nodes.
-    let mut p = -0.146_203_53_f32;
-    for c in [0.234_209_85, -0.248_821_81, 0.287_075_6, -0.360_241_98, 0.480_924_04, -0.721_352_76]
-    {
-        p = p * f + c;
-    }
-    p = p * f + 1.442_694_9;
-    exponent as f32 + p * f
+    let c = [1.442_701_8, -0.721_208_45, 0.479_793_88, -0.366_413_27, 0.318_407_12, -0.206_858_13];
+    exponent as f32 + f * polynomial(c, f)
 }
 
 /// 2 to the power `p`, `p` first limited to [-126, 127].
@@ -151,65 +162,67 @@ fn exp2(p: f32) -> f32 {
     let g = p - (shifted - SHIFT);
     let n = shifted.to_bits() as i32 - SHIFT.to_bits() as i32;
     // 2^g on [-1/2, 1/2], fitted at Chebyshev nodes with the constant held at 1.
-    let mut y = 0.001_340_043_3_f32;
-    for c in [0.009_676_037, 0.055_503_27, 0.240_221_07, LN_2, 1.0] {
-        y = y * g + c;
-    }
-    y * f32::from_bits(((n + 127) << 23) as u32)
+    let c = [1.0, LN_2, 0.240_223_48, 0.055_503_57, 0.009_666_374, 0.001_339_086_7];
+    polynomial(c, g) * f32::from_bits(((n + 127) << 23) as u32)
 }
 
-/// Channels normalized at once.
-const BLOCK: usize = 64;
-/// Offsets of the window that one pass over a block takes.
-const PASS: usize = 16;
+/// Pairs of terms first, then pairs of pairs: a chain of additions and multiplications half as
+/// long as Horner's, and the chain's latency is what this kernel waits for.
+#[inline(always)]
+fn polynomial(c: [f32; 6], x: f32) -> f32 {
+    let square = x * x;
+    (c[0] + c[1] * x) + square * ((c[2] + c[3] * x) + square * (c[4] + c[5] * x))
+}
+
+/// Channels normalized at once: the buffers stay in the first-level cache.
+const SEGMENT: usize = 256;
+/// Offsets of the window that one pass over a segment takes.
+const PASS: usize = 8;
 
 stamped! {
     fn normalize(
-        form: &Form,
+        form: Form,
         shape: Shape,
         x: &[u8],
         x_stride: usize,
         y: &mut [u8],
         y_stride: usize,
     ) {
+        let mut squares = [0; SEGMENT + PASS];
+        let mut sums = [0; SEGMENT];
         for pixel in 0..shape.pixels() {
             let x = &x[pixel * x_stride..][..shape.c];
             let y = &mut y[pixel * y_stride..][..shape.c];
-            for start in (0..shape.c).step_by(BLOCK) {
-                let n = BLOCK.min(shape.c - start);
-                let mut sums = [0; BLOCK];
+            for start in (0..shape.c).step_by(SEGMENT) {
+                let n = SEGMENT.min(shape.c - start);
+                let sums = &mut sums[..n];
+                sums.fill(0);
                 for first in (0..form.size).step_by(PASS) {
-                    let offsets = PASS.min(form.size - first);
-                    add_squares(form, x, start + first, offsets, &mut sums);
+                    form.squares(x, start + first, &mut squares[..n + PASS - 1]);
+                    match PASS.min(form.size - first) {
+                        1 => add_windows::<1>(sums, &squares),
+                        2 => add_windows::<2>(sums, &squares),
+                        3 => add_windows::<3>(sums, &squares),
+                        4 => add_windows::<4>(sums, &squares),
+                        5 => add_windows::<5>(sums, &squares),
+                        6 => add_windows::<6>(sums, &squares),
+                        7 => add_windows::<7>(sums, &squares),
+                        _ => add_windows::<PASS>(sums, &squares),
+                    }
                 }
-                let mut codes = [0; BLOCK];
-                codes[..n].copy_from_slice(&x[start..][..n]);
-                for (code, sum) in codes.iter_mut().zip(sums) {
-                    *code = form.code(*code, sum);
+                let codes = y[start..].iter_mut().zip(&x[start..]);
+                for ((y, &q), &sum) in codes.zip(&*sums) {
+                    *y = form.code(q, sum);
                 }
-                y[start..][..n].copy_from_slice(&codes[..n]);
             }
         }
     }
 }
 
-/// Adds to `sums[i]` the squares of the channels `i + at - before + o` for `o` in `0..offsets`;
-/// channels outside of the pixel count nothing.
+/// Adds to every sum the `N` squares from its own place on.
 #[inline(always)]
-fn add_squares(form: &Form, x: &[u8], at: usize, offsets: usize, sums: &mut [i32; BLOCK]) {
-    // Channel `at - before` stands first; what lies outside stays zero.
-    let mut squares = [0; BLOCK + PASS];
-    let skipped = form.before.saturating_sub(at);
-    let from = (at + skipped).saturating_sub(form.before);
-    let inside = x.get(from..).unwrap_or(&[]);
-    if let Some(squares) = squares.get_mut(skipped..) {
-        for (square, &q) in squares.iter_mut().zip(inside) {
-            *square = form.square(q);
-        }
-    }
-    for o in 0..offsets {
-        for (sum, square) in sums.iter_mut().zip(&squares[o..]) {
-            *sum += square;
-        }
+fn add_windows<const N: usize>(sums: &mut [i32], squares: &[i32; SEGMENT + PASS]) {
+    for (sum, window) in sums.iter_mut().zip(squares.windows(N)) {
+        *sum += window.iter().sum::<i32>();
     }
 }

@@ -66,27 +66,22 @@ fn log2(t: f32) -> f32 {
         exponent -= 1;
     }
     let f = mantissa - 1.0;
-    let coefficients = [
-        1.442_694_9,
-        -0.721_352_76,
-        0.480_924_04,
-        -0.360_241_98,
-        0.287_075_6,
-        -0.248_821_81,
-        0.234_209_85,
-        -0.146_203_53,
-    ];
-    exponent as f32 + horner(&coefficients, f) * f
+    let coefficients =
+        [1.442_701_8, -0.721_208_45, 0.479_793_88, -0.366_413_27, 0.318_407_12, -0.206_858_13];
+    exponent as f32 + polynomial(&coefficients, f) * f
 }
 
 /// 2^p for p limited to [-126, 127]: a polynomial of the fraction, times a power of two.
 fn power_of_two(p: f32) -> f32 {
     let p = p.clamp(-126.0, 127.0);
     let whole = p.round_ties_even();
-    let coefficients = [1.0, LN_2, 0.240_221_07, 0.055_503_27, 0.009_676_037, 0.001_340_043_3];
-    horner(&coefficients, p - whole) * 2.0_f32.powi(whole as i32)
+    let coefficients = [1.0, LN_2, 0.240_223_48, 0.055_503_57, 0.009_666_374, 0.001_339_086_7];
+    polynomial(&coefficients, p - whole) * 2.0_f32.powi(whole as i32)
 }
 
-fn horner(coefficients: &[f32], x: f32) -> f32 {
-    coefficients.iter().rev().copied().reduce(|sum, c| sum * x + c).unwrap_or(0.0)
+/// Horner's scheme in the square of x, over pairs of terms.
+fn polynomial(coefficients: &[f32], x: f32) -> f32 {
+    let (pairs, _) = coefficients.as_chunks::<2>();
+    let pairs = pairs.iter().rev().map(|[even, odd]| even + odd * x);
+    pairs.reduce(|sum, pair| pair + x * x * sum).unwrap_or(0.0)
 }
