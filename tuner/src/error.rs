@@ -28,12 +28,12 @@ pub enum Error {
     },
 
     /// A file cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {reason}")]
     Read {
         /// The file.
         path: String,
         /// What the system says.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A document is no JSON, or its fields are not those of its schema.
     #[error("{what} cannot be understood ({reason}): measure it again with this version of Seam")]

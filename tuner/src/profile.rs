@@ -339,7 +339,7 @@ pub(crate) fn to_json(value: &impl Serialize) -> String {
 }
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|source| Error::Read { path: path.display().to_string(), source })
+    std::fs::read(path).map_err(|reason| Error::Read { path: path.display().to_string(), reason })
 }
 
 /// What a document is called in errors, and the schema that it must have.

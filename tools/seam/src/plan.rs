@@ -1,8 +1,7 @@
 //! `seam plan`: where to cut, from two profiles and an uplink.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use seam_runtime::graph::Point;
 use seam_runtime::{Model, writer};
 use seam_tuner::profile::ModelRef;
@@ -61,8 +60,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 
 fn plan(args: &Args) -> anyhow::Result<Plan> {
     let model = Model::open(&args.model)?;
-    let edge = Profile::read(&args.edge).with_context(|| args.edge.display().to_string())?;
-    let cloud = CloudProfile::read(&args.cloud).with_context(|| args.cloud.display().to_string())?;
+    let edge = named(&args.edge, Profile::read)?;
+    let cloud = named(&args.cloud, CloudProfile::read)?;
     let environment = Environment::new(args.uplink, args.rtt, args.cloud_load)?;
     let graph = model.graph();
     // A prefix is planned for as far as it reaches: deeper points need a download first.
@@ -70,4 +69,15 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
     let points = graph.points().filter(reached).map(|point| graph.point_name(point));
     let name = ModelRef::new(&graph.name, &model.id());
     Ok(Plan::new(&name, points, &edge, &cloud, environment, args.objective)?)
+}
+
+/// Reads a profile; its errors begin with the file's name, unless they hold it already.
+fn named<T>(
+    path: &Path,
+    read: impl Fn(&Path) -> Result<T, seam_tuner::Error>,
+) -> anyhow::Result<T> {
+    read(path).map_err(|error| match error {
+        seam_tuner::Error::Read { .. } => error.into(),
+        other => anyhow::Error::new(other).context(path.display().to_string()),
+    })
 }
