@@ -52,9 +52,6 @@ pub fn choose(
     effort: &Effort,
     mut progress: impl FnMut(f64),
 ) -> Result<Vec<Won>, Error> {
-    let algorithms: Vec<Vec<Algorithm>> =
-        (0..model.steps()).map(|step| worth_timing(model, options, step)).collect();
-    let rounds = algorithms.iter().map(Vec::len).max().unwrap_or(0).max(1) - 1;
     let session = |choices: Vec<Choice>| -> Result<Session, Error> {
         let options = Options { pack: None, choices, ..options.clone() };
         let mut session = Session::new(model.clone(), options)?;
@@ -62,6 +59,9 @@ pub fn choose(
         Ok(session)
     };
     let mut preferred = session(Vec::new())?;
+    let algorithms: Vec<Vec<Algorithm>> =
+        (0..preferred.steps()).map(|step| worth_timing(model, options, step)).collect();
+    let rounds = algorithms.iter().map(Vec::len).max().unwrap_or(0).max(1) - 1;
     let mut won: Vec<Option<Won>> = vec![None; algorithms.len()];
     for round in 1..=rounds {
         let challengers: Vec<Choice> = algorithms
