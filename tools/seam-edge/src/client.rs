@@ -5,8 +5,8 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
+use seam_tuner::{Environment, Objective, Plan, Profile};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
@@ -155,33 +155,61 @@ impl Client {
         reply(&body, json_length).map_err(|cause| self.nonsense(cause))
     }
 
-    /// Stores `profile` (JSON) as that of `device`.
+    /// Stores `profile` as that of `device`.
     ///
     /// # Errors
     /// The host is unreachable or refuses the profile.
-    pub fn push_profile(&self, device: &str, profile: &[u8]) -> Result<(), Error> {
+    pub fn push_profile(&self, device: &str, profile: &Profile) -> Result<(), Error> {
         let request = self
             .agent
             .put(self.at(&format!("/v2/seam/devices/{}/profile", encoded(device))))
             .content_type("application/json");
-        let response = self.sent(request.send(profile))?;
+        let response = self.sent(request.send(profile.to_json()))?;
         self.accepted(response).map(drop)
     }
 
-    /// GETs `path` with `query` and reads the answer's JSON.
+    /// The host's plan for `network` on `device`, from the profile that the device has pushed.
     ///
     /// # Errors
-    /// The host is unreachable, refuses, or answers nonsense.
-    pub fn get_json<T: DeserializeOwned>(
+    /// The host is unreachable, has no such profile, or answers nonsense.
+    pub fn plan(
         &self,
-        path: &str,
-        query: &[(&str, &str)],
-    ) -> Result<T, Error> {
-        let request = self.agent.get(self.at(path)).query_pairs(query.iter().copied());
+        device: &str,
+        network: &str,
+        environment: Environment,
+        objective: Objective,
+    ) -> Result<Plan, Error> {
+        let query = [
+            ("model", network.to_string()),
+            ("uplink", format!("{}B/s", environment.uplink_bytes_per_s)),
+            ("rtt", format!("{}ns", environment.rtt_ns)),
+            ("load", environment.cloud_load.to_string()),
+            ("objective", objective.name().to_string()),
+        ];
+        let request = self
+            .agent
+            .get(self.at(&format!("/v2/seam/devices/{}/plan", encoded(device))))
+            .query_pairs(query.iter().map(|(name, value)| (*name, value.as_str())));
         let response = self.sent(request.call())?;
         let mut response = self.accepted(response)?;
         let body = self.read(&mut response)?;
-        serde_json::from_slice(&body).map_err(|e| self.nonsense(e.to_string()))
+        Plan::from_json(&body).map_err(|e| self.nonsense(e.to_string()))
+    }
+
+    /// The shortest of a few small requests.
+    ///
+    /// # Errors
+    /// The host is unreachable, or no Seam cloud host.
+    pub fn measure_rtt(&self) -> Result<Duration, Error> {
+        // The first one opens the connection.
+        self.live()?;
+        let mut rtt = Duration::MAX;
+        for _ in 0..3 {
+            let start = Instant::now();
+            self.live()?;
+            rtt = rtt.min(start.elapsed());
+        }
+        Ok(rtt)
     }
 
     /// Measures the way to the host with a few small requests and an upload that doubles until it
@@ -190,13 +218,7 @@ impl Client {
     /// # Errors
     /// The host is unreachable, or no Seam cloud host.
     pub fn measure_link(&self) -> Result<Link, Error> {
-        self.live()?;
-        let mut rtt = Duration::MAX;
-        for _ in 0..3 {
-            let start = Instant::now();
-            self.live()?;
-            rtt = rtt.min(start.elapsed());
-        }
+        let rtt = self.measure_rtt()?;
         let mut bytes = 16 << 10;
         loop {
             let payload = vec![0u8; bytes];

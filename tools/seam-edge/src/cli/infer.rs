@@ -1,0 +1,192 @@
+//! `seam-edge infer`: one image, here and in the cloud.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use seam_edge::{Answer, Client, Error, Inference, Timeouts, top};
+use seam_runtime::graph::{INPUT, OUTPUT, Point};
+use seam_runtime::preprocess::Pixels;
+use seam_runtime::{Model, Options, image};
+use seam_tuner::{Environment, Objective, Plan, units};
+use serde_json::json;
+
+use super::Running;
+use super::push::Device;
+
+/// Run a network on an image, cut where it suits
+///
+/// Without --at and --plan the cloud host plans the cut from this board's profile (`seam-edge
+/// push`) and the uplink, which is measured unless --uplink says what it is. Should the cloud host
+/// be out of reach, all of the network runs here, where the file holds all of it.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  seam-edge infer net.seam cat.jpg --cloud http://host:8600\n  \
+                        seam-edge infer net.seam cat.jpg --at output")]
+pub(crate) struct Args {
+    /// The .seam file, or a prefix of one
+    net: PathBuf,
+    /// A JPEG or PNG file
+    image: PathBuf,
+    /// The cloud host
+    #[arg(long, value_name = "URL", required_unless_present_any = ["at", "plan"])]
+    cloud: Option<String>,
+    /// Cut behind this layer; `input` runs all of the network in the cloud, `output` all of it here
+    #[arg(long, value_name = "POINT", conflicts_with = "plan")]
+    at: Option<String>,
+    /// Cut at the fastest point that keeps the image on the board (the default)
+    #[arg(long, conflicts_with_all = ["at", "fastest"])]
+    best: bool,
+    /// Cut at the fastest point
+    #[arg(long, conflicts_with = "at")]
+    fastest: bool,
+    /// Cut where this plan says, as `seam plan` wrote it
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+    /// Bytes that the uplink carries, such as 250KiB/s [default: measured]
+    #[arg(long, value_name = "RATE", value_parser = units::rate)]
+    uplink: Option<f64>,
+    #[command(flatten)]
+    device: Device,
+    #[command(flatten)]
+    running: Running,
+    /// Classes to show
+    #[arg(long, value_name = "K", default_value_t = 5)]
+    top: usize,
+    /// JSON on standard output, the network's whole output included
+    #[arg(long)]
+    json: bool,
+}
+
+/// Where to cut, and why there.
+struct Cut {
+    point: Point,
+    reason: &'static str,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let model = super::open(&args.net)?;
+    let image = image::load(&args.image)?;
+    let options = args.running.options(&args.net, &model)?;
+    let cloud = match &args.cloud {
+        Some(url) => Some(Client::new(url, Timeouts::default())?),
+        None => None,
+    };
+    let run = |point| infer(&model, point, &options, cloud.as_ref(), &image);
+    let planned = cut(args, &model, cloud.as_ref());
+    let result = planned.and_then(|cut| Ok((run(cut.point)?, cut)));
+    let fallback = || args.at.is_none() && args.plan.is_none() && model.reaches() == Point::Output;
+    let ((answer, inference), cut) = match result {
+        Err(e) if fallback() && e.downcast_ref().is_some_and(Error::is_unreachable) => {
+            eprintln!("seam-edge: {}; running all of the network here", super::one_line(&e));
+            let cut = Cut { point: Point::Output, reason: "cloud out of reach" };
+            (run(cut.point)?, cut)
+        }
+        other => other?,
+    };
+    show(args, &model, &cut, &inference, &answer);
+    Ok(())
+}
+
+fn infer(
+    model: &Arc<Model>,
+    point: Point,
+    options: &Options,
+    cloud: Option<&Client>,
+    image: &Pixels,
+) -> Result<(Answer, Inference)> {
+    let mut inference = Inference::new(model.clone(), point, options.clone(), cloud)?;
+    let answer = inference.run(image)?;
+    Ok((answer, inference))
+}
+
+/// Where the command line, the plan or the cloud host says to cut.
+fn cut(args: &Args, model: &Model, cloud: Option<&Client>) -> Result<Cut> {
+    if let Some(name) = &args.at {
+        return Ok(Cut { point: model.point(name)?, reason: "as asked" });
+    }
+    let objective = if args.fastest { Objective::Fastest } else { Objective::Best };
+    let plan = match (&args.plan, cloud) {
+        (Some(path), _) => Plan::read(path)?,
+        (None, Some(client)) => {
+            let environment = environment(args, client)?;
+            client.plan(&args.device.id(), &model.graph().name, environment, objective)?
+        }
+        (None, None) => bail!("no cloud host to ask where to cut: give --cloud URL or --at POINT"),
+    };
+    if plan.model.sha256 != model.id_hex() {
+        bail!(
+            "the plan is of model {} of {}, the file holds {} of {}: plan anew from this model's \
+             profile",
+            plan.model.sha256,
+            plan.model.name,
+            model.id_hex(),
+            model.graph().name
+        );
+    }
+    let (name, reason) = match () {
+        () if args.fastest => (plan.fastest.as_str(), "fastest by plan"),
+        () if args.best => match &plan.best {
+            Some(best) => (best.as_str(), "best by plan"),
+            None => bail!("the plan has no best point: the edge cannot run the first layer"),
+        },
+        () => (plan.chosen.as_str(), "by plan"),
+    };
+    Ok(Cut { point: model.point(name)?, reason })
+}
+
+/// The uplink as given, or as it is now.
+fn environment(args: &Args, client: &Client) -> Result<Environment> {
+    let link = match args.uplink {
+        Some(_) => client.measure_rtt().map(|rtt| (rtt, args.uplink))?,
+        None => client.measure_link().map(|link| (link.rtt, Some(link.uplink)))?,
+    };
+    let (rtt, uplink) = link;
+    Ok(Environment::new(uplink.unwrap_or_default(), rtt.as_nanos() as f64, 0.0)?)
+}
+
+fn show(args: &Args, model: &Model, cut: &Cut, inference: &Inference, answer: &Answer) {
+    let graph = model.graph();
+    let point = graph.point_name(cut.point);
+    let timing = &answer.timing;
+    if args.json {
+        println!(
+            "{}",
+            json!({
+                "model": graph.name,
+                "point": point,
+                "reason": cut.reason,
+                "isa": inference.session().map(|s| s.isa().name()),
+                "threads": inference.session().map(|s| s.threads()),
+                "uploaded_bytes": answer.uploaded,
+                "timing": timing,
+                "top": top(&answer.values, args.top)
+                    .into_iter()
+                    .map(|(class, value)| json!({ "class": class, "value": value }))
+                    .collect::<Vec<_>>(),
+                "output": answer.values,
+            })
+        );
+        return;
+    }
+    let place = match point {
+        INPUT => "all in the cloud".to_string(),
+        OUTPUT => "all on the board".to_string(),
+        layer => format!("cut behind {layer}"),
+    };
+    println!("{}, {place} ({})", graph.name, cut.reason);
+    for (class, value) in top(&answer.values, args.top) {
+        println!("{class:>7}  {value:.4}");
+    }
+    let ms = |d: std::time::Duration| d.as_secs_f64() * 1e3;
+    println!(
+        "preprocess {:.2} ms, edge {:.2} ms, encode {:.2} ms, upload {:.2} ms ({} bytes), cloud \
+         {:.2} ms, total {:.2} ms",
+        ms(timing.preprocess),
+        ms(timing.edge),
+        ms(timing.encode),
+        ms(timing.upload),
+        answer.uploaded,
+        ms(timing.cloud),
+        ms(timing.total)
+    );
+}

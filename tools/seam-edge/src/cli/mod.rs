@@ -1,0 +1,99 @@
+//! The commands, and what they share.
+
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+use seam_kernels::Isa;
+use seam_runtime::{Error, Model, Options, Pack};
+
+pub(crate) mod bench;
+pub(crate) mod infer;
+pub(crate) mod info;
+pub(crate) mod kernels;
+pub(crate) mod profile;
+pub(crate) mod pull;
+pub(crate) mod push;
+pub(crate) mod tune;
+
+/// What every command takes that runs a network.
+#[derive(clap::Args)]
+pub(crate) struct Running {
+    /// Threads [default: one a core]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZero<usize>>,
+    /// Weights laid out by `seam-edge tune` [default: NET.pack where it stands beside NET.seam]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pack: Option<PathBuf>,
+}
+
+impl Running {
+    /// The session's options for the model at `path`.
+    pub(crate) fn options(&self, path: &Path, model: &Model) -> Result<Options> {
+        let mut options = options(self.threads)?;
+        let beside = path.with_extension("pack");
+        options.pack = match &self.pack {
+            Some(pack) => Some(Arc::new(Pack::open(pack, model, options.isa)?)),
+            None if beside.exists() => match Pack::open(&beside, model, options.isa) {
+                Ok(pack) => Some(Arc::new(pack)),
+                // Of another model, or made under another SEAM_ISA: it would be a help, no more.
+                Err(e) => {
+                    eprintln!("seam-edge: going on without the pack: {}", one_line(&e.into()));
+                    None
+                }
+            },
+            None => None,
+        };
+        Ok(options)
+    }
+}
+
+/// The options of a session on all of the file, with `threads` or one a core.
+pub(crate) fn options(threads: Option<NonZero<usize>>) -> Result<Options> {
+    let mut options = Options::from_env()?;
+    options.threads = threads.or(std::thread::available_parallelism().ok()).map_or(1, NonZero::get);
+    Ok(options)
+}
+
+/// The instruction set that `SEAM_ISA` allows.
+pub(crate) fn isa() -> Result<Isa> {
+    Ok(Isa::from_env()?)
+}
+
+/// The model at `path`.
+pub(crate) fn open(path: &Path) -> Result<Arc<Model>, Error> {
+    Model::open(path).map(Arc::new)
+}
+
+/// Codes without a pattern: what a network is timed on.
+pub(crate) fn noise(codes: &mut [u8]) {
+    let mut state = 1u32;
+    for code in codes {
+        // Numerical Recipes' generator; its high byte is the random one.
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        *code = (state >> 24) as u8;
+    }
+}
+
+/// A bar on standard error, where that is a terminal.
+pub(crate) fn bar(what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {percent}%");
+    let bar = ProgressBar::new(1000).with_message(what);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// The error and those of its causes that it does not repeat itself, on one line.
+pub(crate) fn one_line(error: &anyhow::Error) -> String {
+    let mut line = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line.replace(['\n', '\r'], " ")
+}
