@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use seam_compiler::fp32::{Datatype, Engine, Tail};
 use seam_runtime::graph::Point;
+use seam_tuner::device::mhz;
 use seam_tuner::profile::{
     CLOUD_PROFILE_SCHEMA, CloudProfile, Device, Method, ModelRef, TailProfile, Times,
 };
@@ -51,6 +52,8 @@ pub fn measure(
     for &point in &points {
         tails.push(Timed::new(engine.tail(point)?)?);
     }
+    // The engine picks its own instruction set and runs on the calling thread.
+    let mut device = Device::here("tract", 1);
     let start = Instant::now();
     let mut rounds = 0;
     let reached = loop {
@@ -69,6 +72,7 @@ pub fn measure(
         progress(of_rounds.max(of_time).min(1.0));
     };
     progress(1.0);
+    device.mhz_after = mhz();
     let row = |(&point, tail): (&Point, &Timed)| TailProfile {
         name: graph.point_name(point).into(),
         tail_ns: Times::of(&tail.ns),
@@ -76,14 +80,7 @@ pub fn measure(
     Ok(CloudProfile {
         schema: CLOUD_PROFILE_SCHEMA.into(),
         model,
-        device: Device {
-            cpu: "?".into(),
-            isa: "?".into(),
-            cores: 1,
-            threads: 1,
-            mhz_before: None,
-            mhz_after: None,
-        },
+        device,
         engine: concat!("tract in Seam ", env!("CARGO_PKG_VERSION")).into(),
         method: Method {
             warm_up: 1,

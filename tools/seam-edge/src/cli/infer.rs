@@ -20,8 +20,10 @@ use super::push::Device;
 /// push`) and the uplink, which is measured unless --uplink says what it is. Should the cloud host
 /// be out of reach, all of the network runs here, where the file holds all of it.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  seam-edge infer net.seam cat.jpg --cloud http://host:8600\n  \
-                        seam-edge infer net.seam cat.jpg --at output")]
+#[command(
+    after_help = "Examples:\n  seam-edge infer net.seam cat.jpg --cloud http://host:8600\n  \
+                        seam-edge infer net.seam cat.jpg --at output"
+)]
 pub(crate) struct Args {
     /// The .seam file, or a prefix of one
     net: PathBuf,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use aligned_vec::{AVec, ConstAlign};
 use anyhow::Result;
 use seam_kernels::conv::{Algorithm, Conv};
-use seam_kernels::{Clamp, ConvGeometry, Isa, Shape, Team, View, ViewMut, Window};
+use seam_kernels::{Clamp, ConvGeometry, Shape, Team, View, ViewMut, Window};
 use serde_json::json;
 
 /// Time the convolution kernels on typical layers
@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     for (name, geometry) in layers() {
         for algorithm in Conv::algorithms(isa, &geometry) {
-            let ns = time(isa, geometry, algorithm, &team);
+            let ns = time(geometry, algorithm, &team);
             // A multiplication and an addition a MAC: operations per nanosecond.
             let gops = 2.0 * geometry.macs() as f64 / ns;
             if args.json {
@@ -65,7 +65,7 @@ fn layers() -> [(String, ConvGeometry); 7] {
         (56, 128, 128, 3, 1, 128),
         (1, 4096, 1000, 1, 1, 1),
     ]
-    .map(|(side, ic, oc, k, stride, groups)| {
+    .map(|(side, ic, oc, k, stride, groups): (usize, _, _, _, _, _)| {
         let out = side.div_ceil(stride);
         let geometry = ConvGeometry {
             input: Shape::new(side, side, ic),
@@ -79,16 +79,15 @@ fn layers() -> [(String, ConvGeometry); 7] {
             groups,
         };
         let kind = if geometry.is_depthwise() { "depthwise" } else { "conv" };
-        let name =
-            format!("{kind} {k}x{k} /{stride} {} -> {}", geometry.input, geometry.output);
+        let name = format!("{kind} {k}x{k} /{stride} {} -> {}", geometry.input, geometry.output);
         (name, geometry)
     })
 }
 
 /// Median nanoseconds of a call.
-fn time(isa: Isa, geometry: ConvGeometry, algorithm: Algorithm, team: &Team) -> f64 {
+fn time(geometry: ConvGeometry, algorithm: Algorithm, team: &Team) -> f64 {
     let clamp = Clamp { zero_point: 128, lo: 0, hi: 255 };
-    let conv = Conv::with_algorithm(isa, geometry, 128, clamp, algorithm);
+    let conv = Conv::with_algorithm(geometry, 128, clamp, algorithm);
     let aligned = |len| AVec::<u8, ConstAlign<64>>::from_iter(64, std::iter::repeat_n(0, len));
     let (mut packed, mut scratch) =
         (aligned(conv.packed_len()), aligned(conv.scratch_len(team.threads())));

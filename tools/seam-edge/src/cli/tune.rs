@@ -41,9 +41,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         println!(
             "{}: {} {:.3} ms, not {} {:.3} ms",
             steps[won.choice.step].name,
-            won.choice.algorithm.name(),
+            won.choice.algorithm,
             won.ns.p50 / 1e6,
-            won.preferred.name(),
+            won.preferred,
             won.preferred_ns.p50 / 1e6,
         );
     }
