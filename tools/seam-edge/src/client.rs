@@ -78,14 +78,15 @@ impl Client {
     /// [`Error::Address`].
     pub fn new(url: &str, timeouts: Timeouts) -> Result<Client, Error> {
         let wrong = |cause| Error::Address { url: url.into(), cause };
-        let base = url.trim().trim_end_matches('/');
-        if base.starts_with("https://") {
-            return Err(wrong("asks for TLS, which seam-edge does not speak"));
-        }
-        let base = if base.contains("://") { base.to_string() } else { format!("http://{base}") };
-        if !base.starts_with("http://") {
-            return Err(wrong("is not of the http scheme"));
-        }
+        let host = match url.trim().split_once("://") {
+            None => url.trim(),
+            Some(("http", host)) => host,
+            Some(("https", _)) => {
+                return Err(wrong("asks for TLS, which seam-edge does not speak"));
+            }
+            Some(_) => return Err(wrong("is not of the http scheme")),
+        };
+        let base = format!("http://{}", host.trim_end_matches('/'));
         let uri: ureq::http::Uri = base.parse().map_err(|_| wrong("cannot be parsed"))?;
         if uri.host().is_none_or(str::is_empty) {
             return Err(wrong("names no host"));
