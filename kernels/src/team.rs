@@ -47,6 +47,8 @@ struct Shared {
     done: AtomicUsize,
     panicked: AtomicBool,
     stop: AtomicBool,
+    /// Workers that have begun: what starting a thread allocates is behind them.
+    started: AtomicUsize,
     job: UnsafeCell<Option<*const Job>>,
 }
 
@@ -58,7 +60,8 @@ unsafe impl Sync for Shared {}
 unsafe impl Send for Shared {}
 
 impl Team {
-    /// A team of `threads` threads, the caller included; 0 counts as 1.
+    /// A team of `threads` threads, the caller included; 0 counts as 1. Returns once all of them
+    /// run, so that nothing is allocated for them afterwards.
     ///
     /// # Errors
     /// The system starts no more threads.
@@ -68,6 +71,7 @@ impl Team {
             done: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            started: AtomicUsize::new(0),
             job: UnsafeCell::new(None),
         });
         // Built in place, so that a failure half way ends the threads already started.
@@ -80,6 +84,9 @@ impl Team {
                 .name(format!("seam-{index}"))
                 .spawn(move || work(&shared, &flag, index))?;
             team.workers.push(Worker { parked, handle: Some(handle) });
+        }
+        while team.shared.started.load(Ordering::Acquire) < team.workers.len() {
+            thread::yield_now();
         }
         Ok(team)
     }
@@ -189,6 +196,7 @@ fn has_work(shared: &Shared) -> bool {
 }
 
 fn work(shared: &Shared, parked: &AtomicBool, thread: usize) {
+    shared.started.fetch_add(1, Ordering::Release);
     let mut idle = 0;
     while !shared.stop.load(Ordering::Relaxed) {
         if has_work(shared) {
