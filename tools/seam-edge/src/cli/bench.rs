@@ -37,6 +37,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let model = super::open(&args.net)?;
     let options = args.running.options(&args.net, &model)?;
     let mut session = Session::new(model.clone(), options)?;
+    super::tell_of_packing(&session);
     super::noise(session.input());
     session.run();
     if args.live {

@@ -97,6 +97,9 @@ fn infer(
     image: &Pixels,
 ) -> Result<(Answer, Inference)> {
     let mut inference = Inference::new(model.clone(), point, options.clone(), cloud)?;
+    if let Some(session) = inference.session() {
+        super::tell_of_packing(session);
+    }
     let answer = inference.run(image)?;
     Ok((answer, inference))
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use seam_kernels::Isa;
-use seam_runtime::{Error, Model, Options, Pack};
+use seam_runtime::{Error, Model, Options, Pack, Session};
 
 pub(crate) mod bench;
 pub(crate) mod infer;
@@ -35,9 +35,9 @@ impl Running {
         let mut options = options(self.threads)?;
         let beside = path.with_extension("pack");
         options.pack = match &self.pack {
-            Some(pack) => Some(Arc::new(Pack::open(pack, model, options.isa)?)),
-            None if beside.exists() => match Pack::open(&beside, model, options.isa) {
-                Ok(pack) => Some(Arc::new(pack)),
+            Some(pack) => Some(fitting(pack, model, options.isa)?),
+            None if beside.exists() => match fitting(&beside, model, options.isa) {
+                Ok(pack) => Some(pack),
                 // Of another model, or made under another SEAM_ISA: it would be a help, no more.
                 Err(e) => {
                     eprintln!("seam-edge: going on without the pack: {}", one_line(&e.into()));
@@ -48,6 +48,13 @@ impl Running {
         };
         Ok(options)
     }
+}
+
+/// The pack at `path`, made for `model` and `isa`.
+fn fitting(path: &Path, model: &Model, isa: Isa) -> Result<Arc<Pack>, Error> {
+    let pack = Pack::open(path)?;
+    pack.check(model, isa).map_err(|e| e.in_file(path))?;
+    Ok(Arc::new(pack))
 }
 
 /// The options of a session on all of the file, with `threads` or one a core.
@@ -65,6 +72,14 @@ pub(crate) fn isa() -> Result<Isa> {
 /// The model at `path`.
 pub(crate) fn open(path: &Path) -> Result<Arc<Model>, Error> {
     Model::open(path).map(Arc::new)
+}
+
+/// Says that the session has laid out its weights itself, if so.
+pub(crate) fn tell_of_packing(session: &Session) {
+    let bytes = session.packed_at_start();
+    if bytes > 0 {
+        eprintln!("seam-edge: laid out {bytes} bytes of weights; `seam-edge tune` does that once");
+    }
 }
 
 /// Codes without a pattern: what a network is timed on.

@@ -28,6 +28,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let model = super::open(&args.net)?;
     let mut session = Session::new(model.clone(), args.running.options(&args.net, &model)?)?;
+    super::tell_of_packing(&session);
     super::noise(session.input());
     let bar = super::bar("profiling");
     let effort = Effort { cap: Duration::from_secs(args.seconds), ..Effort::default() };
