@@ -74,7 +74,7 @@ unsafe fn tile<const R: usize, const V: usize, const WIDE: bool>(t: &Tile) {
         let mut sums = start::<R, V>(t.start);
         let a: [*const u8; R] = t.a.cast::<[*const u8; R]>().read();
         let mut b = t.b;
-        for group in 0..t.groups {
+        let mut pair = |group: usize| {
             let mut w = [_mm256_setzero_si256(); V];
             for (v, w) in w.iter_mut().enumerate() {
                 *w = if WIDE {
@@ -85,12 +85,19 @@ unsafe fn tile<const R: usize, const V: usize, const WIDE: bool>(t: &Tile) {
             }
             b = b.add(if WIDE { 32 * V } else { 16 * V });
             for r in 0..R {
-                // A pair of i16.
                 let a = _mm256_set1_epi32(a[r].add(4 * group).cast::<i32>().read_unaligned());
                 for v in 0..V {
                     sums[r][v] = _mm256_add_epi32(sums[r][v], _mm256_madd_epi16(a, w[v]));
                 }
             }
+        };
+        // Unrolled: the loop's own instructions would take issue slots from the products.
+        for twice in 0..t.groups / 2 {
+            pair(2 * twice);
+            pair(2 * twice + 1);
+        }
+        if t.groups % 2 == 1 {
+            pair(t.groups - 1);
         }
         end(t.end, sums);
     }
@@ -99,11 +106,11 @@ unsafe fn tile<const R: usize, const V: usize, const WIDE: bool>(t: &Tile) {
 /// What the sums of `R` rows of `V` vectors start from.
 ///
 /// # Safety
-/// [`Start`] may be read for that many.
-#[inline]
-#[target_feature(enable = "avx2")]
+/// The caller is compiled for AVX2, and [`Start`] may be read for that many.
+#[inline(always)]
 pub(super) unsafe fn start<const R: usize, const V: usize>(start: Start) -> [[__m256i; V]; R] {
-    let mut sums = [[_mm256_setzero_si256(); V]; R];
+    // SAFETY: the caller's.
+    let mut sums = unsafe { [[_mm256_setzero_si256(); V]; R] };
     for (r, row) in sums.iter_mut().enumerate() {
         for (v, sum) in row.iter_mut().enumerate() {
             let from = match start {
@@ -121,9 +128,8 @@ pub(super) unsafe fn start<const R: usize, const V: usize>(start: Start) -> [[__
 /// Stores the sums, or sends them through the output stage.
 ///
 /// # Safety
-/// [`End`] may be written for `R` rows of `V` vectors.
-#[inline]
-#[target_feature(enable = "avx2")]
+/// The caller is compiled for AVX2, and [`End`] may be written for `R` rows of `V` vectors.
+#[inline(always)]
 pub(super) unsafe fn end<const R: usize, const V: usize>(end: End, sums: [[__m256i; V]; R]) {
     // SAFETY: the caller's.
     unsafe {
@@ -190,6 +196,17 @@ unsafe impl Write for Words {
                     }
                     sixteen(len - 16);
                 }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn copy_over(to: *mut u8, from: *const u8, len: usize) {
+        for at in (0..len).step_by(16) {
+            // SAFETY: the caller's, and as above.
+            unsafe {
+                let words = _mm256_cvtepu8_epi16(_mm_loadu_si128(from.add(at).cast()));
+                _mm256_storeu_si256(to.add(2 * at).cast(), words);
             }
         }
     }

@@ -53,7 +53,7 @@ impl Plan {
         let depth_block = layout.depth.div_ceil(depth_blocks).next_multiple_of(DEPTH_ALIGN);
         let depth_blocks = layout.depth.div_ceil(depth_block);
         // An odd number of cache lines: rows that lie a power of two apart would share cache sets.
-        let row_bytes = depth_block * if K::WIDE { 2 } else { 1 };
+        let row_bytes = (depth_block + rows::SLACK) * if K::WIDE { 2 } else { 1 };
         let row_stride = (row_bytes.div_ceil(64) | 1) * 64;
 
         let most_rows = (ROWS_BYTES / row_stride / K::ROWS).max(1) * K::ROWS;

@@ -34,10 +34,18 @@ pub(crate) unsafe trait Write {
     /// # Safety
     /// `from` may be read and `to` written for `len` elements.
     unsafe fn copy(to: *mut u8, from: *const u8, len: usize);
+    /// Copies `len` activations and up to [`SLACK`] more.
+    ///
+    /// # Safety
+    /// `from` may be read and `to` written for `len + SLACK` elements.
+    unsafe fn copy_over(to: *mut u8, from: *const u8, len: usize);
     /// # Safety
     /// `to` may be written for `len` elements.
     unsafe fn fill(to: *mut u8, value: u8, len: usize);
 }
+
+/// Elements that [`Write::copy_over`] may touch behind the last: rows lie at least so far apart.
+pub(crate) const SLACK: usize = 15;
 
 /// Rows of u8.
 pub(crate) struct Bytes;
@@ -81,6 +89,17 @@ unsafe impl Write for Bytes {
     }
 
     #[inline(always)]
+    unsafe fn copy_over(to: *mut u8, from: *const u8, len: usize) {
+        for at in (0..len).step_by(16) {
+            // SAFETY: the caller's.
+            unsafe {
+                let sixteen = from.add(at).cast::<u128>().read_unaligned();
+                to.add(at).cast::<u128>().write_unaligned(sixteen);
+            }
+        }
+    }
+
+    #[inline(always)]
     unsafe fn fill(to: *mut u8, value: u8, len: usize) {
         // SAFETY: the caller's.
         unsafe { to.write_bytes(value, len) }
@@ -90,7 +109,7 @@ unsafe impl Write for Bytes {
 /// Writes the rows of `job`.
 ///
 /// # Safety
-/// `job.to` may be written for `pixels.len()` rows of `depth.len()` elements, and `job.data` holds
+/// `job.to` may be written for `pixels.len()` rows of `depth.len() + SLACK` elements, and `job.data` holds
 /// the geometry's input.
 #[inline(always)]
 pub(crate) unsafe fn pack<W: Write>(job: &Rows) {
@@ -100,9 +119,18 @@ pub(crate) unsafe fn pack<W: Write>(job: &Rows) {
     let channels = g.group_inputs();
     let first_channel = job.group * channels;
     // The taps of a row lie side by side: one copy.
-    let contiguous = dilation_x == 1 && job.pixel_stride == channels;
-    let (mut oy, mut ox) = (job.pixels.start / g.output.w, job.pixels.start % g.output.w);
+    let contiguous = kernel_w == 1 || (dilation_x == 1 && job.pixel_stride == channels);
+    let whole = job.depth == (0..g.depth());
+    let segment = kernel_w * channels;
+    let row_stride = g.input.w * job.pixel_stride;
+    let last_row = g.input.h as isize - 1;
+    let (mut next_oy, mut next_ox) = (job.pixels.start / g.output.w, job.pixels.start % g.output.w);
     for i in 0..job.pixels.len() {
+        let (oy, ox) = (next_oy, next_ox);
+        next_ox += 1;
+        if next_ox == g.output.w {
+            (next_oy, next_ox) = (oy + 1, 0);
+        }
         // SAFETY: row `i` of the caller's rows.
         let to = unsafe { job.to.add(i * job.to_stride) };
         // Copies the activations `k` from `from` on, or fills with the zero point.
@@ -136,11 +164,30 @@ pub(crate) unsafe fn pack<W: Write>(job: &Rows) {
             };
             reach(-left)..reach(g.input.w as isize - left)
         };
+        let rows_inside = top >= 0 && top + ((kernel_h - 1) * dilation_y) as isize <= last_row;
+        if contiguous && whole && rows_inside && inside == (0..kernel_w) {
+            // The common case, without a branch per segment: each overwrites the excess of the one
+            // before.
+            let first =
+                (top as usize * g.input.w + left as usize) * job.pixel_stride + first_channel;
+            let last = first + (kernel_h - 1) * dilation_y * row_stride;
+            if last + segment + SLACK <= job.data.len() {
+                for ky in 0..kernel_h {
+                    // SAFETY: no segment starts behind `last`; the last one ends `SLACK` before the
+                    // end of `data`, and at the end of the row.
+                    unsafe {
+                        let from = job.data.as_ptr().add(first + ky * dilation_y * row_stride);
+                        W::copy_over(to.add(ky * segment * W::BYTES), from, segment);
+                    }
+                }
+                continue;
+            }
+        }
         for ky in 0..kernel_h {
-            let k = ky * kernel_w * channels;
+            let k = ky * segment;
             let y = top + (ky * dilation_y) as isize;
             if y < 0 || y >= g.input.h as isize || inside.is_empty() {
-                piece(k..k + kernel_w * channels, None);
+                piece(k..k + segment, None);
                 continue;
             }
             let pixel = |kx: usize| {
@@ -156,11 +203,7 @@ pub(crate) unsafe fn pack<W: Write>(job: &Rows) {
                     piece(k + kx * channels..k + (kx + 1) * channels, Some(pixel(kx)));
                 }
             }
-            piece(k + inside.end * channels..k + kernel_w * channels, None);
-        }
-        ox += 1;
-        if ox == g.output.w {
-            (oy, ox) = (oy + 1, 0);
+            piece(k + inside.end * channels..k + segment, None);
         }
     }
 }
