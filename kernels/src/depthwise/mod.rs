@@ -1,10 +1,10 @@
 //! Depthwise convolution: one input channel per output channel, vectorised over channels.
 //!
-//! For every output pixel there is a list of pointers, one per tap, to the input pixel under it;
-//! taps on padding point to a pixel of zero points, so that one bias serves every pixel. A kernel
-//! runs down the channels of one output pixel in blocks of [`BLOCK`]. The last block of a pixel
-//! overlaps the one before it rather than end early; with fewer channels than a block, taps near
-//! the end of the input are copied, so that a whole block may be read.
+//! A kernel computes a run of output pixels of one row. It gets a list of pointers, one per tap, to
+//! the input pixel under the run's first pixel; from pixel to pixel all of them advance by one step.
+//! A pixel whose window overhangs an edge is a run of its own, and its taps on padding point to a
+//! pixel of zero points, so that one bias serves every pixel. Channels go in blocks of [`BLOCK`]: the last block overlaps the one before it rather than end early; with fewer channels
+//! than a block, taps near the end of the input are copied, so that a whole block may be read.
 //!
 //! Packed bytes: bias and multiplier of every block's channels, then every block's weights, as
 //! i16, for each group of [`Kernel::TAPS`] taps, for each channel, its taps.
@@ -25,10 +25,13 @@ pub(crate) const BLOCK: usize = 16;
 /// Tasks per thread, so that a slow thread holds the others up by little.
 const TASKS_PER_THREAD: usize = 4;
 
-/// One output pixel.
-pub(crate) struct Pixel {
-    /// A pointer per tap, to its channels.
+/// A run of output pixels of one row.
+pub(crate) struct Run {
+    /// A pointer per tap, to its channels under the first pixel.
     pub(crate) taps: *const *const u8,
+    /// What every pointer advances by from pixel to pixel.
+    pub(crate) step: usize,
+    pub(crate) pixels: usize,
     /// Groups of [`Kernel::TAPS`] taps.
     pub(crate) groups: usize,
     pub(crate) channels: usize,
@@ -36,25 +39,27 @@ pub(crate) struct Pixel {
     pub(crate) multipliers: *const f32,
     pub(crate) weights: *const i16,
     pub(crate) stage: Requantize,
+    /// The first pixel's codes, and the bytes from pixel to pixel.
     pub(crate) y: *mut u8,
+    pub(crate) y_stride: usize,
 }
 
 /// A depthwise microkernel.
 ///
 /// # Safety
 /// An implementation reads of each tap only blocks that start at [`block_start`], and writes only
-/// the pixel's channels.
+/// the pixels' channels.
 pub(crate) unsafe trait Kernel {
     /// `{arch}-u8i8-{variant}`.
     const NAME: &'static str;
     /// Taps that one instruction sums.
     const TAPS: usize;
 
-    /// Computes one pixel.
+    /// Computes the pixels.
     ///
     /// # Safety
     /// The CPU has the instructions, and everything that the trait says is read or written may be.
-    unsafe fn pixel(pixel: &Pixel);
+    unsafe fn run(run: &Run);
 }
 
 /// The first channel of block `block`.
@@ -131,7 +136,7 @@ pub(crate) fn pack<K: Kernel>(
     }
 }
 
-/// The pixel of zero points, then for each thread its pointers and copies of taps.
+/// A pixel of zero points, then for each thread its pointers and copies of taps.
 struct Scratch {
     padding: usize,
     pointers: usize,
@@ -230,11 +235,11 @@ impl Job<'_> {
             let scratch = self.threads.add(thread * self.scratch.thread);
             let taps = scratch.cast::<*const u8>();
             let packed = self.packed.as_ptr();
-            for tap in g.window.taps()..self.layout.taps {
-                // Its weights are zero.
-                *taps.add(tap) = self.padding;
-            }
-            for ox in 0..g.output.w {
+            let bottom = top + ((kernel_h - 1) * g.window.dilation[0]) as isize;
+            let rows_inside = top >= 0 && bottom < g.input.h as isize;
+            let step = g.window.stride[1] * self.x.pixel_stride();
+            let mut ox = 0;
+            while ox < g.output.w {
                 let left = (ox * g.window.stride[1]) as isize - g.window.pad[1] as isize;
                 for ky in 0..kernel_h {
                     let y = top + (ky * g.window.dilation[0]) as isize;
@@ -250,8 +255,20 @@ impl Job<'_> {
                         };
                     }
                 }
-                K::pixel(&Pixel {
+                for tap in g.window.taps()..self.layout.taps {
+                    // Its weights are zero: any pixel that advances inside the image will do.
+                    *taps.add(tap) = *taps;
+                }
+                let right = left + ((kernel_w - 1) * g.window.dilation[1]) as isize;
+                let more = if rows_inside && left >= 0 {
+                    self.more_pixels(bottom as usize, right, g.output.w - ox - 1)
+                } else {
+                    0
+                };
+                K::run(&Run {
                     taps,
+                    step,
+                    pixels: 1 + more,
                     groups: self.layout.taps / K::TAPS,
                     channels: g.output.c,
                     bias: packed.cast(),
@@ -259,9 +276,25 @@ impl Job<'_> {
                     weights: packed.add(self.layout.weights()).cast(),
                     stage: self.stage,
                     y: self.y.add((oy * g.output.w + ox) * self.y_stride),
+                    y_stride: self.y_stride,
                 });
+                ox += 1 + more;
             }
         }
+    }
+
+    /// How many of the `most` output pixels behind one whose last tap is in row `bottom` and column
+    /// `right` of the input have all their taps in the image, with whole blocks to read.
+    fn more_pixels(&self, bottom: usize, right: isize, most: usize) -> usize {
+        let g = self.geometry;
+        let Ok(right) = usize::try_from(right) else { return 0 };
+        let mut columns = g.input.w;
+        if g.input.c < BLOCK {
+            // The last column of which a block may be read.
+            let reach = (self.x.data().len() / self.x.pixel_stride()).saturating_sub(BLOCK);
+            columns = columns.min(reach.saturating_sub(bottom * g.input.w));
+        }
+        (columns.saturating_sub(right + 1) / g.window.stride[1]).min(most)
     }
 
     /// A pointer to the channels of input pixel `pixel`, of which a block may be read.

@@ -2,24 +2,24 @@
 
 use std::arch::aarch64::*;
 
-use super::{BLOCK, Kernel, Pixel, block_start};
+use super::{BLOCK, Kernel, Run, block_start};
 use crate::requantize::neon::{Stage, store_first};
 
 pub(crate) struct Neon;
 
-// SAFETY: reads blocks from `block_start` on and writes at most the pixel's channels.
+// SAFETY: reads blocks from `block_start` on and writes at most the pixels' channels.
 unsafe impl Kernel for Neon {
     const NAME: &'static str = "arm-u8i8-neon-depthwise";
     const TAPS: usize = 1;
 
-    unsafe fn pixel(p: &Pixel) {
+    unsafe fn run(p: &Run) {
         // SAFETY: the caller's.
         unsafe {
             match p.groups {
                 // 3×3 and 5×5: a loop of known length is unrolled.
-                9 => pixel::<9>(p, 9),
-                25 => pixel::<25>(p, 25),
-                groups => pixel::<0>(p, groups),
+                9 => run::<9>(p, 9),
+                25 => run::<25>(p, 25),
+                groups => run::<0>(p, groups),
             }
         }
     }
@@ -27,30 +27,55 @@ unsafe impl Kernel for Neon {
 
 /// `TAPS` is `taps`, or 0 where that is known only at run time.
 #[target_feature(enable = "neon")]
-unsafe fn pixel<const TAPS: usize>(p: &Pixel, taps: usize) {
+unsafe fn run<const TAPS: usize>(p: &Run, taps: usize) {
     let taps = if TAPS > 0 { TAPS } else { taps };
-    let stage = Stage::new(p.stage);
-    for block in 0..p.channels.div_ceil(BLOCK) {
-        let start = block_start(block, p.channels);
-        // SAFETY: the contract of `Kernel`.
-        unsafe {
-            let bias = p.bias.add(block * BLOCK);
-            let mut sums = [0, 4, 8, 12].map(|i| vld1q_s32(bias.add(i)));
-            let mut w = p.weights.add(block * taps * BLOCK);
-            for tap in 0..taps {
-                let x = vld1q_u8((*p.taps.add(tap)).add(start));
+    // All channels of a few pixels, then the next pixels: the input streams through the cache.
+    let blocks = p.channels.div_ceil(BLOCK);
+    for pixel in (0..p.pixels - 1).step_by(2) {
+        for block in 0..blocks {
+            // SAFETY: the caller's.
+            unsafe { block_of::<2>(p, taps, block, pixel) }
+        }
+    }
+    if p.pixels % 2 == 1 {
+        for block in 0..blocks {
+            // SAFETY: the caller's.
+            unsafe { block_of::<1>(p, taps, block, p.pixels - 1) }
+        }
+    }
+}
+
+/// One block of channels of `N` pixels, which share the weights' loads.
+///
+/// # Safety
+/// The contract of [`Kernel`].
+#[inline(always)]
+unsafe fn block_of<const N: usize>(p: &Run, taps: usize, block: usize, pixel: usize) {
+    let start = block_start(block, p.channels);
+    // SAFETY: the caller's.
+    unsafe {
+        let bias = p.bias.add(block * BLOCK);
+        let mut sums = [[0, 4, 8, 12].map(|i| vld1q_s32(bias.add(i))); N];
+        let mut w = p.weights.add(block * taps * BLOCK);
+        for tap in 0..taps {
+            let x = *p.taps.add(tap);
+            let (w0, w1) = (vld1q_s16(w), vld1q_s16(w.add(8)));
+            for (n, sums) in sums.iter_mut().enumerate() {
+                let x = vld1q_u8(x.add((pixel + n) * p.step + start));
                 let low = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(x)));
                 let high = vreinterpretq_s16_u16(vmovl_high_u8(x));
-                let (w0, w1) = (vld1q_s16(w), vld1q_s16(w.add(8)));
                 sums[0] = vmlal_s16(sums[0], vget_low_s16(low), vget_low_s16(w0));
                 sums[1] = vmlal_high_s16(sums[1], low, w0);
                 sums[2] = vmlal_s16(sums[2], vget_low_s16(high), vget_low_s16(w1));
                 sums[3] = vmlal_high_s16(sums[3], high, w1);
-                w = w.add(BLOCK);
             }
-            let m = p.multipliers.add(block * BLOCK);
-            let m = [0, 4, 8, 12].map(|i| vld1q_f32(m.add(i)));
-            let y = p.y.add(start);
+            w = w.add(BLOCK);
+        }
+        let stage = Stage::new(p.stage);
+        let m = p.multipliers.add(block * BLOCK);
+        let m = [0, 4, 8, 12].map(|i| vld1q_f32(m.add(i)));
+        for (n, sums) in sums.iter().enumerate() {
+            let y = p.y.add((pixel + n) * p.y_stride + start);
             store_first(y, stage.bytes8([sums[0], sums[1]], [m[0], m[1]]), p.channels.min(8));
             let rest = p.channels.min(BLOCK).saturating_sub(8);
             let bytes = stage.bytes8([sums[2], sums[3]], [m[2], m[3]]);
