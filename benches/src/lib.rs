@@ -1,1 +1,1 @@
-//! placeholder
+//! Criterion benches of kernels and sessions: see the folder `benches/`.

@@ -2,7 +2,7 @@
 //!
 //! [`Conv`] is made once per step; it chooses an [`Algorithm`] (a kernel with its own layout of the
 //! weights), packs the weights for it, and runs it. Adding a kernel: one file, and a line in
-//! [`TABLE`].
+//! `TABLE`.
 
 use std::fmt;
 
@@ -20,10 +20,15 @@ struct Entry {
     isa: IsaKind,
     kind: Kind,
     packed_len: fn(&ConvGeometry) -> usize,
-    pack: fn(&ConvGeometry, u8, &[i8], &[i32], &[f32], &mut [u8]),
+    pack: Pack,
     scratch_len: fn(&ConvGeometry, usize) -> usize,
-    run: unsafe fn(&Conv, &[u8], View, ViewMut, &mut [u8], &Team),
+    run: Run,
 }
+
+/// Geometry, input zero point, weights, biases, multipliers, packed weights.
+type Pack = fn(&ConvGeometry, u8, &[i8], &[i32], &[f32], &mut [u8]);
+/// Convolution, packed weights, input, output, scratch memory, team.
+type Run = unsafe fn(&Conv, &[u8], View, ViewMut, &mut [u8], &Team);
 
 /// What a kernel can run.
 #[derive(Clone, Copy, PartialEq)]
@@ -155,7 +160,8 @@ impl Conv {
         algorithm: Algorithm,
     ) -> Conv {
         let g = &geometry;
-        assert!(g.groups > 0 && g.input.c % g.groups == 0 && g.output.c % g.groups == 0, "{g:?}");
+        let divides = |channels: usize| g.groups > 0 && channels.is_multiple_of(g.groups);
+        assert!(divides(g.input.c) && divides(g.output.c), "{g:?}");
         assert!(g.weights() > 0 && !g.input.is_empty() && !g.output.is_empty(), "{g:?}");
         assert!(algorithm.runs(g), "{algorithm:?} does not run {g:?}");
         let stage = Stage::Requantize(Requantize::new(clamp));

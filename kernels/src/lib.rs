@@ -2,7 +2,7 @@
 //!
 //! What goes in: NHWC `u8` activations ([`View`]), weights packed once by the kernel that will
 //! read them. What comes out: NHWC `u8` activations, the same bits on every instruction set and
-//! for every number of threads. [`reference`] is the definition of those bits.
+//! for every number of threads. [`mod@reference`] is the definition of those bits.
 //!
 //! | hop | file |
 //! |---|---|

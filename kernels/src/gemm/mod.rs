@@ -47,6 +47,7 @@ pub(crate) struct Tile {
     /// The panel at this depth block.
     pub(crate) b: *const u8,
     /// The panel went through [`Kernel::widen`].
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub(crate) b_is_wide: bool,
     /// The panel has half of [`Kernel::COLUMNS`].
     pub(crate) half: bool,

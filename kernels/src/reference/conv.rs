@@ -14,9 +14,9 @@ pub fn accumulate(
     let mut acc = Vec::with_capacity(g.output.len());
     for oy in 0..g.output.h {
         for ox in 0..g.output.w {
-            for oc in 0..g.output.c {
+            for (oc, &bias) in bias.iter().enumerate().take(g.output.c) {
                 let first_input = oc / g.group_outputs() * inputs;
-                let mut sum = bias[oc];
+                let mut sum = bias;
                 for ky in 0..g.window.kernel[0] {
                     for kx in 0..g.window.kernel[1] {
                         // Padding holds zero, the code zx.
