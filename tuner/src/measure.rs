@@ -89,6 +89,7 @@ pub fn profile(session: &mut Session, effort: &Effort, mut progress: impl FnMut(
     };
     let (totals, method) = repeat(effort, run, &mut progress);
     let runs = &runs[effort.warm_up as usize..];
+    debug_assert_eq!(runs.len(), totals.len(), "the warm-up counts in neither");
     let over_runs =
         |time: &dyn Fn(&[u64]) -> u64| Times::of(&runs.iter().map(|r| time(r)).collect::<Vec<_>>());
 
