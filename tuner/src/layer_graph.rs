@@ -84,7 +84,7 @@ impl LayerGraph {
     }
 
     /// Per node, the node that begins the layer it belongs to: rule 3 of the paper
-    /// (see [`crate::candidates`]). A layer is called after that node.
+    /// (see [`mod@crate::candidates`]). A layer is called after that node.
     pub fn layer_of(&self, node: usize) -> usize {
         self.layer[node]
     }

@@ -7,9 +7,9 @@
 //! | hop | file |
 //! |---|---|
 //! | the network as the paper's rules see it | [`layer_graph`] |
-//! | the points that the rules admit | [`candidates`] |
+//! | the points that the rules admit | [`mod@candidates`] |
 //! | times of a session on the board | [`measure`] (the board itself: [`device`]) |
-//! | the kernel for every convolution | [`choose`] |
+//! | the kernel for every convolution | [`mod@choose`] |
 //! | what was measured, as JSON | [`profile`] |
 //! | what lies between board and cloud | [`environment`] |
 //! | from both to a point's time | [`prediction`] |
