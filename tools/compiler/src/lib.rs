@@ -2,55 +2,54 @@
 //!
 //! | hop | file |
 //! |---|---|
-//! | `.onnx` bytes → [`Network`] (static shapes, typed operators) | [`import`] (`onnx/`) |
-//! | batch normalisation, constants and padding folded away | [`fold`] |
-//! | network → steps of the edge, and where the edge must stop | [`lower`] |
-//! | images → range of every tensor | [`calibrate`] |
-//! | steps + ranges → [`Graph`](seam_runtime::graph::Graph) + weights | [`compile`] |
-//! | what runs behind a point: a standalone ONNX file | [`cut`] |
-//! | what runs behind a point: in memory | [`fp32`] |
+//! | `.onnx` bytes → [`Network`]: static shapes, typed operators | `onnx/` |
+//! | normalisation, constants and padding folded away | `fold` |
+//! | network → steps of the edge, and where the edge must stop | `lower` |
+//! | sample inputs → range of every tensor | [`mod@calibrate`] |
+//! | steps + ranges → [`Graph`](seam_runtime::graph::Graph) and weights | [`compile`] |
+//! | what runs behind a point, as a standalone ONNX file | [`cut()`] |
+//! | what runs behind a point, in memory | [`fp32`] |
 #![forbid(unsafe_code)]
 
 pub mod calibrate;
-pub mod cut;
+mod cut;
 mod error;
+mod fold;
 pub mod fp32;
-pub mod network;
+mod histogram;
+mod lower;
+mod network;
+mod onnx;
+mod quantize;
 
-pub use calibrate::{Calibration, Inputs, Method};
+use std::path::Path;
+
+pub use calibrate::{Calibration, Inputs, Method, calibrate};
 pub use cut::cut;
 pub use error::Error;
 pub use fp32::Engine;
 pub use network::Network;
+pub use onnx::export::save;
+pub use quantize::{Options, compile};
 pub use tract_onnx::pb;
 
-use std::path::Path;
-
-use seam_runtime::graph::{Graph, StepData};
-use seam_runtime::preprocess::Preprocess;
-
 /// Reads an ONNX file (operator sets 9 to 22) and folds it.
-pub fn import(_path: &Path) -> Result<Network, Error> {
-    todo!()
+///
+/// # Errors
+/// The file, or the external data that it names, cannot be read or is invalid; its input is not
+/// one image of a fixed size.
+pub fn import(path: &Path) -> Result<Network, Error> {
+    let mut network = onnx::import::read(path)?;
+    fold::fold(&mut network);
+    Ok(network)
 }
 
-/// What [`compile`] cannot find in the network.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The network's name.
-    pub name: String,
-    /// From an image to the network's input.
-    pub preprocess: Preprocess,
-    /// Layers that run in f32 on the edge.
-    pub keep_float: Vec<String>,
-}
-
-/// Quantizes a network to the program that the edge runs. An operator that the edge cannot run ends
-/// the program there ([`Graph::stop`]); in the first layer it is an error.
-pub fn compile(
-    _network: &Network,
-    _calibration: &Calibration,
-    _options: &Options,
-) -> Result<(Graph, Vec<StepData>), Error> {
-    todo!()
+/// The same for a model in memory; external data are looked for in `dir`.
+///
+/// # Errors
+/// As [`import`].
+pub fn import_model(model: pb::ModelProto, dir: &Path) -> Result<Network, Error> {
+    let mut network = onnx::import::from_model(model, dir)?;
+    fold::fold(&mut network);
+    Ok(network)
 }
