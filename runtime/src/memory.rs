@@ -410,3 +410,50 @@ fn arrange(buffers: &[Buffer]) -> Result<(Vec<usize>, usize)> {
     }
     Ok((offsets, arena))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn groups_that_live_together_never_overlap(
+            list in prop::collection::vec((1..5000usize, 0..40usize, 1..20usize), 0..60),
+        ) {
+            let buffer = |&(bytes, start, len): &(usize, usize, usize)| {
+                Buffer { bytes, life: start..start + len }
+            };
+            let buffers: Vec<Buffer> = list.iter().map(buffer).collect();
+            let (offsets, arena) = arrange(&buffers).unwrap();
+            for (i, a) in buffers.iter().enumerate() {
+                prop_assert!(offsets[i] % ALIGN == 0 && offsets[i] + a.bytes <= arena);
+                for (j, b) in buffers.iter().enumerate().take(i) {
+                    let (x, y) = (offsets[i]..offsets[i] + a.bytes, offsets[j]..offsets[j] + b.bytes);
+                    prop_assert!(!overlap(&a.life, &b.life) || !overlap(&x, &y), "{} and {}", i, j);
+                }
+            }
+            // No plan does with less than what lives at one time.
+            let size = |b: &Buffer| b.bytes.next_multiple_of(ALIGN);
+            let alive = |t: usize| -> usize {
+                buffers.iter().filter(|b| b.life.contains(&t)).map(size).sum()
+            };
+            prop_assert!(arena >= (0..60).map(alive).max().unwrap_or(0));
+            prop_assert!(arena <= buffers.iter().map(size).sum());
+        }
+    }
+
+    #[test]
+    fn a_chain_takes_its_two_largest_neighbours() {
+        let chain = [300, 500, 200, 400].into_iter().enumerate();
+        let buffers: Vec<Buffer> =
+            chain.map(|(i, bytes)| Buffer { bytes, life: i..i + 2 }).collect();
+        assert_eq!(arrange(&buffers).unwrap().1, 320 + 512);
+    }
+
+    #[test]
+    fn an_arena_beyond_the_limit_is_refused() {
+        let buffers = vec![Buffer { bytes: MAX_ARENA / 2, life: 0..2 }; 3];
+        assert!(matches!(arrange(&buffers), Err(Error::TooLarge { .. })));
+    }
+}

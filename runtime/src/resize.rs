@@ -1,7 +1,9 @@
 //! Bilinear resize with antialiasing, bit for bit as Pillow's `Image.resize(…, BILINEAR)` of 8-bit
 //! images: networks were trained and their accuracy stated on pixels made by it.
 //!
-//! Two passes, rows first, each a weighted sum in 22-bit fixed point, rounded back to 8 bits. A
+//! Two passes, along rows first as in every Pillow up to 12 (Pillow 13 turns the order round for
+//! some images that are much higher than wide or become wider and lower; a byte there can differ
+//! by one), each a weighted sum in 22-bit fixed point, rounded back to 8 bits. A
 //! weight is a triangle as wide as the reduction (at least two pixels), computed in f64, normalized
 //! to sum 1, then rounded half away from zero to the fixed point.
 

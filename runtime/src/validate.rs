@@ -454,3 +454,21 @@ fn candidates(graph: &Graph) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_accumulator_is_bounded_by_its_worst_case() {
+        // 255 * 127 * n is the most that n weights of one sign can make.
+        let most = (i32::MAX / (255 * 127)) as usize;
+        assert!(accumulator_fits(0, 0, &vec![127; most]));
+        assert!(!accumulator_fits(0, 0, &vec![127; most + 1]));
+        assert!(accumulator_fits(255, 0, &vec![-127; most]));
+        assert!(!accumulator_fits(255, 0, &vec![-127; most + 1]));
+        assert!(accumulator_fits(128, i32::MAX - 127 * 127, &[127]));
+        assert!(!accumulator_fits(128, i32::MAX - 127 * 127 + 1, &[127]));
+        assert!(accumulator_fits(128, i32::MAX, &[]));
+    }
+}
