@@ -138,7 +138,7 @@ fn cases() -> impl Strategy<Value = Case> {
     )
 }
 
-/// Shapes whose depth or pixels need more than one block, for every kernel.
+/// Shapes whose depth or pixels need more than one block, or one task, for every kernel.
 fn large_cases() -> Vec<Case> {
     let case = |h: usize, i: usize, o: usize, k: usize, groups: usize| Case {
         geometry: ConvGeometry {
@@ -162,6 +162,8 @@ fn large_cases() -> Vec<Case> {
         case(3, 300, 600, 3, 1),
         case(5, 256, 64, 3, 2),
         case(1, 5000, 100, 1, 1),
+        case(30, 40, 40, 3, 40),
+        case(40, 7, 7, 3, 7),
     ];
     cases[2].gaps = [5, 0];
     cases[7].gaps = [0, 0];

@@ -24,6 +24,9 @@ pub(crate) const BLOCK: usize = 16;
 
 /// Tasks per thread, so that a slow thread holds the others up by little.
 const TASKS_PER_THREAD: usize = 4;
+/// Multiply-accumulates of a task, a few microseconds: below that, handing it to another thread
+/// costs more than it saves.
+const TASK_MACS: u64 = 32 << 10;
 
 /// A run of output pixels of one row.
 pub(crate) struct Run {
@@ -213,7 +216,8 @@ pub(crate) unsafe fn run<K: Kernel>(
         y: y.data().as_mut_ptr(),
     };
     let rows = geometry.output.h;
-    let tasks = if team.threads() == 1 { 1 } else { rows.min(team.threads() * TASKS_PER_THREAD) };
+    let most = if team.threads() == 1 { 1 } else { rows.min(team.threads() * TASKS_PER_THREAD) };
+    let tasks = geometry.macs().div_ceil(TASK_MACS).clamp(1, most as u64) as usize;
     team.run(tasks, &|task, thread| {
         for row in rows * task / tasks..rows * (task + 1) / tasks {
             // SAFETY: the caller's; every row belongs to one task, and `thread` is below the

@@ -20,6 +20,9 @@ const ROWS_BYTES: usize = 128 << 10;
 const SUMS_BYTES: usize = 256 << 10;
 /// Tasks per thread, so that a slow thread holds the others up by little.
 const TASKS_PER_THREAD: usize = 4;
+/// Multiply-accumulates of a task, a few microseconds: below that, handing it to another thread
+/// costs more than it saves.
+const TASK_MACS: u64 = 128 << 10;
 
 /// How a convolution is cut into blocks and tasks.
 struct Plan {
@@ -65,7 +68,8 @@ impl Plan {
             panel_blocks = (rows * layout.columns * 4).div_ceil(SUMS_BYTES).min(panel_count);
         }
         if threads > 1 {
-            let wanted = (threads * TASKS_PER_THREAD).div_ceil(g.groups);
+            let worthwhile = g.macs().div_ceil(TASK_MACS).min((threads * TASKS_PER_THREAD) as u64);
+            let wanted = (worthwhile as usize).div_ceil(g.groups);
             if row_blocks * panel_blocks < wanted {
                 // Cutting rows costs a pass over the panels, cutting panels one over the rows.
                 if pixels >= 8 * K::ROWS * wanted {
