@@ -1,3 +1,5 @@
 //! What whole-system tests share.
 
+pub mod host;
 pub mod nets;
+pub mod onnx;

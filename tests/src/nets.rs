@@ -10,6 +10,7 @@ use seam_runtime::graph::{
 use seam_runtime::preprocess::{Channels, Preprocess};
 
 /// Numbers that depend on the seed only (splitmix64).
+#[derive(Default)]
 pub struct Random(u64);
 
 impl Random {
