@@ -113,6 +113,11 @@ impl Inference {
         self.edge.as_ref().map(|edge| &edge.session)
     }
 
+    /// The raw tensor that crossed the uplink last; none at `output`.
+    pub fn boundary(&self) -> Option<&[u8]> {
+        self.cloud.as_ref().map(|cloud| cloud.frame.tensor())
+    }
+
     /// Runs the network on an image.
     ///
     /// # Errors

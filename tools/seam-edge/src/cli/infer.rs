@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use seam_edge::{Answer, Client, Error, Inference, Timeouts, top};
 use seam_runtime::graph::{INPUT, OUTPUT, Point};
 use seam_runtime::preprocess::Pixels;
-use seam_runtime::{Model, Options, image};
+use seam_runtime::{Model, Options, image, writer};
 use seam_tuner::{Environment, Objective, Plan, units};
 use serde_json::json;
 
@@ -54,6 +54,9 @@ pub(crate) struct Args {
     /// Classes to show
     #[arg(long, value_name = "K", default_value_t = 5)]
     top: usize,
+    /// Write the raw tensor that crossed the uplink
+    #[arg(long, value_name = "FILE")]
+    save_boundary: Option<PathBuf>,
     /// JSON on standard output, the network's whole output included
     #[arg(long)]
     json: bool,
@@ -85,6 +88,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         other => other?,
     };
+    if let Some(path) = &args.save_boundary {
+        match inference.boundary() {
+            Some(tensor) => writer::write_file(path, tensor)?,
+            None => bail!("nothing crosses the uplink at output: no boundary to save"),
+        }
+    }
     show(args, &model, &cut, &inference, &answer);
     Ok(())
 }

@@ -1,0 +1,234 @@
+//! What a script sees of `seam-edge`: exit codes, one line an error, nothing else on stdout.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use seam_kernels::{ConvGeometry, Shape, Window};
+use seam_runtime::graph::{Candidate, Element, Graph, Op, Step, StepData, Tensor, TensorId};
+use seam_runtime::preprocess::{Channels, Preprocess};
+use seam_runtime::{Pack, writer};
+use serde_json::Value;
+
+/// Two pointwise layers over 4×4 colour images, written to `FOLDER/net.seam`.
+fn network(folder: &Path) -> PathBuf {
+    let shape = Shape::new(4, 4, 3);
+    let tensor = |name: &str, zero_point| Tensor {
+        name: name.into(),
+        shape,
+        element: Element::U8 { scale: 0.1, zero_point },
+    };
+    let window = Window { kernel: [1, 1], stride: [1, 1], dilation: [1, 1], pad: [0, 0] };
+    let geometry = ConvGeometry { input: shape, output: shape, window, groups: 1 };
+    let step = |i: u32| Step {
+        name: format!("conv{i}"),
+        layer: i,
+        inputs: vec![TensorId(i)],
+        output: TensorId(i + 1),
+        op: Op::Conv { geometry, lo: 0, hi: 255 },
+    };
+    let data = StepData::Int8 {
+        scales: vec![0.01; 3],
+        bias: vec![5, -5, 0],
+        weights: vec![10, -20, 30, 127, -127, 0, 1, 2, 3],
+    };
+    let graph = Graph {
+        name: "net".into(),
+        preprocess: Preprocess::new(Channels::Rgb),
+        tensors: vec![tensor("image", 0), tensor("a", 100), tensor("b", 120)],
+        layers: vec!["conv0".into(), "conv1".into()],
+        steps: vec![step(0), step(1)],
+        input: TensorId(0),
+        output: Some(TensorId(2)),
+        candidates: vec![Candidate { name: "conv0".into(), steps: 1, boundary: TensorId(1) }],
+        stop: None,
+    };
+    let path = folder.join("net.seam");
+    writer::write(&path, &graph, &[data.clone(), data]).unwrap();
+    path
+}
+
+fn image(folder: &Path, side: u32) -> PathBuf {
+    let path = folder.join("image.png");
+    image::RgbImage::from_fn(side, side, |x, y| image::Rgb([x as u8 * 60, y as u8 * 60, 7]))
+        .save(&path)
+        .unwrap();
+    path
+}
+
+fn seam_edge(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_seam-edge")).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// A URL where nothing listens.
+fn nowhere() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+#[test]
+fn usage_is_2_failure_is_1_and_one_line() {
+    for wrong in [&["bench"][..], &["nonsense"], &["infer", "a", "b"], &["push", "p.json"], &[]] {
+        assert_eq!(seam_edge(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let net = network(folder.path());
+    let net = net.to_str().unwrap();
+    let image = image(folder.path(), 4);
+    let image = image.to_str().unwrap();
+    let wide = folder.path().join("garbage.png");
+    std::fs::write(&wide, b"not an image").unwrap();
+    let wide = wide.to_str().unwrap();
+    let url = nowhere();
+    for (arguments, cause) in [
+        (&["bench", "missing.seam"][..], "missing.seam"),
+        (&["bench", image], "magic"),
+        (&["infer", net, "missing.jpg", "--at", "output"], "missing.jpg"),
+        (&["infer", net, wide, "--at", "output"], "garbage.png"),
+        (&["infer", net, image, "--at", "conv9"], "conv9"),
+        (&["infer", net, image, "--at", "conv0"], "--cloud"),
+        (&["infer", net, image, "--at", "conv0", "--cloud", &url], "seam cloud serve"),
+        (&["infer", net, image, "--cloud", "https://host"], "http://HOST:PORT"),
+        (&["infer", net, image, "--plan", image], "plan"),
+        (&["push", image, "--cloud", &url], "profile"),
+        (&["pull", "net", "--cloud", &url, "-o", net], "seam cloud serve"),
+    ] {
+        let output = seam_edge(arguments);
+        let line = text(&output.stderr);
+        let line = line.lines().filter(|l| !l.contains("laid out")).collect::<Vec<_>>();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {line:?}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        assert!(line.len() == 1 && line[0].contains(cause), "{arguments:?}: {line:?}");
+        assert!(line[0].starts_with("seam-edge: "), "{line:?}");
+    }
+}
+
+#[test]
+fn the_wrong_image_size_is_named_with_a_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let (net, image) = (network(folder.path()), image(folder.path(), 5));
+    let output =
+        seam_edge(&["infer", net.to_str().unwrap(), image.to_str().unwrap(), "--at", "output"]);
+    let line = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(line.contains("5x5") && line.contains("4x4"), "{line}");
+}
+
+#[test]
+fn every_command_helps_with_an_example() {
+    for command in ["info", "kernels", "bench", "tune", "profile", "push", "pull", "infer"] {
+        let output = seam_edge(&[command, "--help"]);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(text(&output.stdout).contains("Example"), "{command}");
+        assert!(text(&output.stdout).contains(&format!("seam-edge {command}")), "{command}");
+    }
+}
+
+#[test]
+fn live_bench_answers_numbers_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let net = network(folder.path());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_seam-edge"))
+        .args(["bench", net.to_str().unwrap(), "--live", "--threads", "1"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut requests = child.stdin.take().unwrap();
+    let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
+    for reps in [3, 1, 5] {
+        writeln!(requests, "{reps}").unwrap();
+        for _ in 0..reps {
+            let ms: f64 = answers.next().unwrap().unwrap().parse().unwrap();
+            assert!(ms > 0.0);
+        }
+    }
+    drop(requests);
+    assert!(answers.next().is_none(), "nothing is left at the end");
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn without_a_cloud_host_everything_runs_here_unless_a_point_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (net, image) = (network(folder.path()), image(folder.path(), 4));
+    let infer = |more: &[&str]| {
+        let start = ["infer", net.to_str().unwrap(), image.to_str().unwrap(), "--json"];
+        seam_edge(&[&start[..], more].concat())
+    };
+    let here = infer(&["--at", "output"]);
+    assert!(here.status.success(), "{}", text(&here.stderr));
+    let here: Value = serde_json::from_slice(&here.stdout).unwrap();
+    let fallback = infer(&["--cloud", &nowhere()]);
+    assert!(fallback.status.success(), "{}", text(&fallback.stderr));
+    assert!(text(&fallback.stderr).contains("running all of the network here"));
+    let fallback: Value = serde_json::from_slice(&fallback.stdout).unwrap();
+    assert_eq!(fallback["point"], "output");
+    assert_eq!(fallback["output"], here["output"]);
+    assert_eq!(here["output"].as_array().unwrap().len(), 48);
+    assert!(!infer(&["--cloud", &nowhere(), "--at", "conv0"]).status.success());
+}
+
+#[test]
+fn seam_isa_and_the_pack_change_no_bit_of_the_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (net, image) = (network(folder.path()), image(folder.path(), 4));
+    let infer = |isa: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_seam-edge"))
+            .args(["infer", net.to_str().unwrap(), image.to_str().unwrap()])
+            .args(["--at", "output", "--json"])
+            .env("SEAM_ISA", isa)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{isa}: {}", text(&output.stderr));
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (answer["output"].clone(), text(&output.stderr).to_string())
+    };
+    let (expected, said) = infer("all");
+    assert!(said.contains("laid out"), "{said}");
+    assert_eq!(infer("portable").0, expected);
+    let tuned = seam_edge(&["tune", net.to_str().unwrap(), "--seconds", "1"]);
+    assert!(tuned.status.success(), "{}", text(&tuned.stderr));
+    let pack = Pack::open(&net.with_extension("pack")).unwrap();
+    let (values, said) = infer("all");
+    assert_eq!((values, said.as_str()), (expected.clone(), ""), "the pack is used");
+    if pack.isa() != "portable" {
+        let (values, said) = infer("portable");
+        assert_eq!(values, expected);
+        assert!(said.contains("without the pack"), "{said}");
+    }
+    let unknown = Command::new(env!("CARGO_BIN_EXE_seam-edge"))
+        .args(["info"])
+        .env("SEAM_ISA", "avx9000")
+        .output()
+        .unwrap();
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(text(&unknown.stderr).contains("avx9000"));
+}
+
+#[test]
+fn info_and_profile_speak_json() {
+    let info = seam_edge(&["info", "--json"]);
+    let info: Value = serde_json::from_slice(&info.stdout).unwrap();
+    assert!(info["available"].as_array().unwrap().contains(&"portable".into()));
+    let folder = tempfile::tempdir().unwrap();
+    let net = network(folder.path());
+    let out = folder.path().join("profile.json");
+    let output = seam_edge(&[
+        "profile",
+        net.to_str().unwrap(),
+        "-o",
+        out.to_str().unwrap(),
+        "--seconds",
+        "1",
+    ]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let profile = seam_tuner::Profile::read(&out).unwrap();
+    let points: Vec<_> = profile.points.iter().map(|p| p.name.as_str()).collect();
+    assert_eq!(points, ["input", "conv0", "output"]);
+}
