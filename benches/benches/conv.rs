@@ -114,8 +114,9 @@ fn convolutions(c: &mut Criterion) {
                 conv.pack(&weights, &bias, &multipliers, &mut packed);
                 let mut scratch = avec![[64]| 0u8; conv.scratch_len(team.threads())];
                 let mut y = vec![0; g.output.len()];
-                let mut run =
-                    |y| conv.run(&packed, view, ViewMut::dense(y, g.output), &mut scratch, &team);
+                let mut run = |y: &mut [u8]| {
+                    conv.run(&packed, view, ViewMut::dense(y, g.output), &mut scratch, &team)
+                };
                 run(&mut y);
                 assert!(y == want, "{} does not give the oracle's bits", conv.name());
                 b.iter(|| run(&mut y));
