@@ -4,7 +4,7 @@
 //! slices of channels of its output, both sides of a reshape, both sides of an element-wise step
 //! whose input nobody reads afterwards. Steps are looked at from the last to the first, so that a
 //! concat inside a concat lands in the outer one. Every such link is tried and kept only if the
-//! whole group stays sound ([`Links::sound`]); otherwise the step does its work, a concat copies.
+//! whole group stays sound (`Links::sound`); otherwise the step does its work, a concat copies.
 //!
 //! Then the groups are laid into the arena greedily by size: the largest first, each at the lowest
 //! offset where it meets no group that is needed at the same time.
