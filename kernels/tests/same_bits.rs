@@ -223,6 +223,44 @@ fn add() {
     });
 }
 
+/// Every pair of codes under scales that put sums on ties: leaving out any one of the three fused
+/// operations changes some of them.
+#[test]
+fn add_of_every_pair_at_ties() {
+    let (teams, shape) = (teams(), Shape::new(256, 256, 1));
+    let a: Vec<u8> = (0..shape.len()).map(|i| (i / 256) as u8).collect();
+    let b: Vec<u8> = (0..shape.len()).map(|i| i as u8).collect();
+    let (a, b) = (View::dense(&a, shape), View::dense(&b, shape));
+    for [qa, qb, qy] in [
+        [(19.0, 234), (9.0, 32), (6.0, 189)],
+        [(12.0, 248), (30.0, 199), (36.0, 73)],
+        [(7.0, 110), (12.0, 121), (12.0, 67)],
+        [(44.0, 147), (36.0, 104), (56.0, 211)],
+    ] {
+        let expected = reference::add((a, qa.0, qa.1), (b, qb.0, qb.1), qy, 0, 255);
+        check(&teams, shape, 0, &expected, &|isa, y, team| {
+            Add::new(isa, qa, qb, qy, 0, 255).run(a, b, y, team);
+        });
+    }
+}
+
+/// Every sum of three codes under scales that put means on ties, where the multiplier's own
+/// rounding decides.
+#[test]
+fn means_of_every_sum_at_ties() {
+    let (teams, shape) = (teams(), Shape::new(1, 3, 766));
+    let code = |i: usize| (i % shape.c).saturating_sub(i / shape.c * 255).min(255) as u8;
+    let x: Vec<u8> = (0..shape.len()).map(code).collect();
+    let x = View::dense(&x, shape);
+    for (x_scale, y_scale) in (1..25).flat_map(|x| (1..25).map(move |y| (x as f32, y as f32))) {
+        let (input, clamp) = ((x_scale, 128), Clamp::none(100));
+        let expected = reference::global_average_pool(input, y_scale, clamp, x);
+        check(&teams, Shape::new(1, 1, shape.c), 0, &expected, &|isa, y, team| {
+            GlobalAveragePool::new(isa, shape, x_scale, 128, y_scale, clamp).run(x, y, team);
+        });
+    }
+}
+
 #[test]
 fn table_look_up() {
     let teams = teams();
