@@ -226,25 +226,3 @@ fn add_windows<const N: usize>(sums: &mut [i32], squares: &[i32; SEGMENT + PASS]
         *sum += window.iter().sum::<i32>();
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use crate::reference;
-
-    /// Codes show only ties of the last bits of a power, so the powers themselves are compared.
-    #[test]
-    fn logarithm_and_power_are_the_oracles_to_the_bit() {
-        for bits in (f32::MIN_POSITIVE.to_bits()..f32::MAX.to_bits()).step_by(4099) {
-            let t = f32::from_bits(bits);
-            let log = super::log2(t);
-            assert_eq!(log, reference::log2(t), "log2({t})");
-            let p = log * -0.75;
-            assert_eq!(super::exp2(p), reference::power_of_two(p), "2^{p}");
-            let exact = f64::from(t).powf(-0.75);
-            assert!((f64::from(super::exp2(p)) / exact - 1.0).abs() < 2e-5, "{t}");
-            if (0.25..16.0).contains(&t) {
-                assert!((f64::from(super::exp2(p)) / exact - 1.0).abs() < 5e-6, "{t}");
-            }
-        }
-    }
-}

@@ -53,7 +53,7 @@ pub fn lrn(p: &Lrn, x: View) -> Vec<u8> {
 
 /// log2(t): the exponent, and a polynomial of what the mantissa, taken from [sqrt(1/2), sqrt(2)),
 /// has above 1.
-pub(crate) fn log2(t: f32) -> f32 {
+fn log2(t: f32) -> f32 {
     const SQRT_HALF: f32 = f32::from_bits(0x3F35_04F3);
     let mut mantissa = t;
     let mut exponent = 0;
@@ -72,7 +72,7 @@ pub(crate) fn log2(t: f32) -> f32 {
 }
 
 /// 2^p for p limited to [-126, 127]: a polynomial of the fraction, times a power of two.
-pub(crate) fn power_of_two(p: f32) -> f32 {
+fn power_of_two(p: f32) -> f32 {
     let p = p.clamp(-126.0, 127.0);
     let whole = p.round_ties_even();
     let coefficients = [1.0, LN_2, 0.240_223_48, 0.055_503_57, 0.009_666_374, 0.001_339_086_7];

@@ -17,8 +17,6 @@ pub use conv::{accumulate, conv};
 pub use float::float_conv;
 pub use gemm::gemm;
 pub use lrn::{Lrn, lrn};
-#[cfg(test)]
-pub(crate) use lrn::{log2, power_of_two};
 pub use pool::{average_pool, global_average_pool, max_pool};
 pub use rearrange::{look_up, pad, slice};
 pub use requantize::requantize;

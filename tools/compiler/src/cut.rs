@@ -64,41 +64,43 @@ pub fn cut(network: &Network, graph: &Graph, point: Point) -> Result<pb::ModelPr
         let target = tail.ints(&value, "dims", dims.iter().map(|&d| d as i64).collect());
         tail.push("Reshape", "as_declared", &[&image, &target], &inner, vec![]);
     }
-    behind(network, &value, &inner, &mut tail);
+    write_between(network, [&value, &network.output], &inner, &mut tail);
     let nhwc = [1, shape.h, shape.w, shape.c];
     let info = export::info(&input, element, Some(&nhwc));
     let name = format!("{}@{}", graph.name, graph.point_name(point));
     Ok(export::model(tail.finish(&name, vec![info], network), network.opset))
 }
 
-/// The network from the reals of `value` on.
-pub(crate) fn reals_from(network: &Network, value: &str) -> pb::ModelProto {
-    let mut tail = Exporter::default();
-    behind(network, value, value, &mut tail);
-    let input = export::float_info(value, network.dims(value).unwrap_or_default());
-    export::model(tail.finish(value, vec![input], network), network.opset)
+/// The part of the network from the reals of the value `from` to those of `to`.
+pub(crate) fn between(network: &Network, from: &str, to: &str) -> pb::ModelProto {
+    let mut part = Exporter::default();
+    write_between(network, [from, to], from, &mut part);
+    let input = export::float_info(from, network.dims(from).unwrap_or_default());
+    let mut graph = part.finish(to, vec![input], network);
+    graph.output = vec![pb::ValueInfoProto { name: to.into(), ..Default::default() }];
+    export::model(graph, network.opset)
 }
 
-/// Writes the nodes that the output depends on, back to `value`, which they read as `inner`.
-fn behind(network: &Network, value: &str, inner: &str, tail: &mut Exporter) {
-    let mut needed = HashSet::from([network.output.as_str()]);
+/// Writes the nodes that `to` depends on, back to the value `from`, which they read as `inner`.
+fn write_between(network: &Network, [from, to]: [&str; 2], inner: &str, part: &mut Exporter) {
+    let mut needed = HashSet::from([to]);
     let mut live = Vec::new();
     for node in network.nodes.iter().rev() {
-        if node.outputs.iter().any(|o| o != value && needed.contains(o.as_str())) {
+        if node.outputs.iter().any(|o| o != from && needed.contains(o.as_str())) {
             needed.extend(node.inputs.iter().map(String::as_str));
             let mut node = node.clone();
             let protos = match &mut node.op {
                 Op::Other { proto, .. } => proto.input.as_mut_slice(),
                 _ => &mut [],
             };
-            for input in node.inputs.iter_mut().chain(protos).filter(|i| *i == value) {
+            for input in node.inputs.iter_mut().chain(protos).filter(|i| *i == from) {
                 *input = inner.into();
             }
             live.push(node);
         }
     }
-    live.iter().rev().for_each(|node| tail.node(network, node));
-    tail.constants(network);
+    live.iter().rev().for_each(|node| part.node(network, node));
+    part.constants(network);
 }
 
 /// Pixels → `(pixel * scale - mean) / std`, channels last.

@@ -1,45 +1,49 @@
 //! The FP32 engine: runs a network, or the tail behind any point, from the boundary's bytes.
 //!
-//! The network is optimised once, with every boundary among its outputs so that each stays a value
-//! of its own. The tail behind a point is that optimised graph with the boundary made its input:
-//! operators and weights are shared by reference, only the list of nodes is copied.
+//! One tensor crosses at a point, so the points divide the network into parts that run one after
+//! the other. Each part is optimised by itself, once; the tail behind a point is the parts behind
+//! it. Every weight belongs to one part and is held once, whatever tails are asked for.
 
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use half::f16;
 use seam_kernels::Shape;
 use seam_runtime::graph::{Element, Graph, Point};
 use seam_runtime::preprocess::Preprocess;
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::ops::source::TypedSource;
 
-use crate::onnx::export::Exporter;
+use crate::onnx::export::{self, Exporter};
 use crate::{Error, Network, cut, import, pb};
 
 /// A network ready to run from any of its points; all points share one copy of the weights.
 pub struct Engine {
     graph: Graph,
     network: Network,
-    model: TypedModel,
-    /// The boundary tensor's name → its outlet in `model`.
-    outlets: HashMap<String, OutletId>,
-    tails: Mutex<HashMap<Point, Arc<Tail>>>,
-    whole: OnceLock<Arc<TypedRunnableModel>>,
+    /// Values between the parts: the input, the boundary of every candidate, the output.
+    joints: Vec<String>,
+    made: Mutex<Made>,
+}
+
+/// What was asked for so far.
+#[derive(Default)]
+struct Made {
+    /// Part `i` runs from joint `i` to joint `i + 1`.
+    parts: HashMap<usize, Arc<TypedRunnableModel>>,
+    tails: HashMap<Point, Arc<Tail>>,
 }
 
 /// What runs behind one point; cheap to share through its `Arc`, and run from many threads at once.
 pub struct Tail {
-    plan: Arc<TypedRunnableModel>,
+    parts: Vec<Arc<TypedRunnableModel>>,
     inputs: [Signature; 1],
     output: Signature,
-    /// Dimensions of the ONNX value that the plan starts from.
+    /// Dimensions of the ONNX value that the first part reads.
     dims: Vec<usize>,
     shape: Shape,
     reals: Reals,
-    shares_weights: bool,
 }
 
 /// From bytes to reals.
@@ -77,32 +81,19 @@ impl Engine {
     /// An engine for `network`, cut at the points of `graph`.
     ///
     /// # Errors
-    /// `graph` names a tensor that `network` lacks, or the FP32 engine lacks an operator.
+    /// `graph` names a tensor that `network` lacks.
     pub fn new(network: &Network, graph: &Graph) -> Result<Engine, Error> {
-        let mut names = Vec::new();
-        for candidate in &graph.candidates {
-            let name = &graph.tensor(candidate.boundary).name;
-            if network.dims(name).is_none() {
-                return Err(Error::OtherNetwork(name.clone()));
-            }
-            names.push(name.clone());
+        let mut joints = vec![graph.tensor(graph.input).name.clone()];
+        joints.extend(graph.candidates.iter().map(|c| graph.tensor(c.boundary).name.clone()));
+        if joints[0] != network.input {
+            return Err(Error::OtherNetwork(joints.swap_remove(0)));
         }
-        let input = &graph.tensor(graph.input).name;
-        if *input != network.input {
-            return Err(Error::OtherNetwork(input.clone()));
+        if let Some(unknown) = joints.iter().find(|name| network.dims(name).is_none()) {
+            return Err(Error::OtherNetwork(unknown.clone()));
         }
-        let mut outputs = vec![network.output.clone()];
-        outputs.extend(names.iter().filter(|n| **n != network.output).cloned());
-        let model = optimised(network, &outputs)?;
-        let outlets = model.output_outlets().map_err(|e| failed("list its outputs", &e))?.to_vec();
-        Ok(Engine {
-            graph: graph.clone(),
-            network: network.clone(),
-            outlets: outputs.into_iter().zip(outlets).collect(),
-            model,
-            tails: Mutex::default(),
-            whole: OnceLock::new(),
-        })
+        joints.push(network.output.clone());
+        let (graph, network) = (graph.clone(), network.clone());
+        Ok(Engine { graph, network, joints, made: Mutex::default() })
     }
 
     /// Reads `NET.seam` (or a prefix of it) and the `NET.onnx` beside it.
@@ -110,7 +101,7 @@ impl Engine {
     /// # Errors
     /// One of the two cannot be read or is invalid, or they are of different networks.
     pub fn open(seam: &Path) -> Result<Engine, Error> {
-        let model = seam_runtime::model::Model::open(seam)?;
+        let model = seam_runtime::Model::open(seam)?;
         let network = import(&seam.with_extension("onnx"))?;
         Engine::new(&network, model.graph())
     }
@@ -128,15 +119,15 @@ impl Engine {
     /// The tail behind `point`, made at the first call. Behind `output` there is none: an error.
     ///
     /// # Errors
-    /// `point` is `output`, or the FP32 engine fails.
+    /// `point` is `output`, or the FP32 engine lacks an operator.
     pub fn tail(&self, point: Point) -> Result<Arc<Tail>, Error> {
-        // A panic while the map was locked left it as it was.
-        let mut tails = self.tails.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some(tail) = tails.get(&point) {
+        // A panic while the lock was held left whole entries.
+        let mut made = self.made.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(tail) = made.tails.get(&point) {
             return Ok(tail.clone());
         }
-        let tail = Arc::new(self.make_tail(point)?);
-        tails.insert(point, tail.clone());
+        let tail = Arc::new(self.make_tail(point, &mut made.parts)?);
+        made.tails.insert(point, tail.clone());
         Ok(tail)
     }
 
@@ -145,91 +136,61 @@ impl Engine {
     /// # Errors
     /// `input` has another size than the network's, or the FP32 engine fails.
     pub fn run(&self, input: &[f32]) -> Result<Vec<f32>, Error> {
-        let dims = &self.network.shapes[&self.network.input];
-        let expected = dims.iter().product();
-        if input.len() != expected {
-            let shape = self.network.input_shape().to_string();
-            return Err(Error::InputLength { expected, found: input.len(), shape });
+        let shape = self.network.input_shape();
+        if input.len() != shape.len() {
+            let (expected, found) = (shape.len(), input.len());
+            return Err(Error::InputLength { expected, found, shape: shape.to_string() });
         }
-        run(&self.whole()?, dims, input)
+        self.tail(Point::Input)?.run_reals(input)
     }
 
-    fn whole(&self) -> Result<Arc<TypedRunnableModel>, Error> {
-        if let Some(plan) = self.whole.get() {
-            return Ok(plan.clone());
-        }
-        let mut model = self.model.clone();
-        model
-            .select_output_outlets(&[self.outlets[&self.network.output]])
-            .map_err(|e| failed("select its output", &e))?;
-        let plan = plan(model)?;
-        Ok(self.whole.get_or_init(|| plan).clone())
-    }
-
-    fn make_tail(&self, point: Point) -> Result<Tail, Error> {
-        let (plan, name, shape, reals, shares_weights) = match point {
+    fn make_tail(
+        &self,
+        point: Point,
+        made: &mut HashMap<usize, Arc<TypedRunnableModel>>,
+    ) -> Result<Tail, Error> {
+        let first = match point {
+            Point::Input => 0,
+            Point::Candidate(i) => i + 1,
             Point::Output => return Err(Error::NoTail),
-            Point::Input => {
-                let shape = self.network.input_shape();
-                let reals = Reals::Pixels(pixel_tables(&self.graph.preprocess, shape)?);
-                (self.whole()?, self.network.input.clone(), shape, reals, true)
-            }
-            Point::Candidate(i) => {
-                let tensor = self.graph.tensor(self.graph.candidates[i].boundary);
-                let reals = match tensor.element {
-                    Element::U8 { scale, zero_point } => {
-                        let real = |q: usize| (q as f32 - f32::from(zero_point)) * scale;
-                        Reals::Codes(Box::new(std::array::from_fn(real)))
-                    }
-                    Element::F32 => Reals::Half,
-                };
-                let (plan, shares) = match self.cut_optimised(&tensor.name)? {
-                    Some(plan) => (plan, true),
-                    None => (self.cut_again(&tensor.name)?, false),
-                };
-                (plan, tensor.name.clone(), tensor.shape, reals, shares)
-            }
         };
+        let tensor = self.graph.tensor(self.graph.boundary(point));
+        let reals = match (point, tensor.element) {
+            (Point::Input, _) => {
+                Reals::Pixels(pixel_tables(&self.graph.preprocess, tensor.shape)?)
+            }
+            (_, Element::U8 { scale, zero_point }) => {
+                let real = |q: usize| (q as f32 - f32::from(zero_point)) * scale;
+                Reals::Codes(Box::new(std::array::from_fn(real)))
+            }
+            (_, Element::F32) => Reals::Half,
+        };
+        let mut parts = Vec::new();
+        for i in first..self.joints.len() - 1 {
+            let part = match made.get(&i) {
+                Some(part) => part.clone(),
+                None => {
+                    let ends = &self.joints[i..];
+                    plan(parse(&cut::between(&self.network, &ends[0], &ends[1]))?)?
+                }
+            };
+            made.insert(i, part.clone());
+            parts.push(part);
+        }
         let datatype = if matches!(reals, Reals::Half) { Datatype::F16 } else { Datatype::U8 };
-        let dims = self.network.shapes[&name].clone();
+        let shape = tensor.shape;
+        let input = Signature {
+            name: tensor.name.clone(),
+            datatype,
+            shape: vec![1, shape.h, shape.w, shape.c],
+        };
         let output = Signature {
             name: self.network.output.clone(),
             datatype: Datatype::F32,
             shape: self.network.output_dims().unwrap_or_default().to_vec(),
         };
-        let inputs = [Signature { name, datatype, shape: vec![1, shape.h, shape.w, shape.c] }];
-        Ok(Tail { plan, inputs, output, dims, shape, reals, shares_weights })
-    }
-
-    /// The optimised graph from the value `name` on; `None` where the optimiser let something
-    /// behind it read from in front of it.
-    fn cut_optimised(&self, name: &str) -> Result<Option<Arc<TypedRunnableModel>>, Error> {
-        let boundary = self.outlets[name];
-        let mut model = self.model.clone();
-        let cut = |model: &mut TypedModel| -> TractResult<bool> {
-            let fact = model.outlet_fact(boundary)?.clone();
-            let node = model.node_mut(boundary.node);
-            if node.outputs.len() != 1 {
-                return Ok(false);
-            }
-            node.op = Box::new(TypedSource::new(fact.without_value()));
-            node.inputs.clear();
-            model.select_output_outlets(&[self.outlets[&self.network.output]])?;
-            model.set_input_outlets(&[boundary])?;
-            let order = model.eval_order()?;
-            let source = |id: &usize| model.node(*id).op_is::<TypedSource>();
-            Ok(order.iter().filter(|id| source(id)).all(|&id| id == boundary.node))
-        };
-        match cut(&mut model) {
-            Ok(true) => Ok(Some(plan(model)?)),
-            Ok(false) => Ok(None),
-            Err(e) => Err(failed("cut the network", &e)),
-        }
-    }
-
-    /// The tail optimised by itself, with weights of its own.
-    fn cut_again(&self, name: &str) -> Result<Arc<TypedRunnableModel>, Error> {
-        plan(parse(&cut::reals_from(&self.network, name))?)
+        let dims = self.network.shapes[&self.joints[first]].clone();
+        Ok(Tail { parts, inputs: [input], output, dims, shape, reals })
     }
 }
 
@@ -242,11 +203,6 @@ impl Tail {
     /// What it answers (f32).
     pub fn output(&self) -> &Signature {
         &self.output
-    }
-
-    /// Its weights are the engine's, not a copy.
-    pub fn shares_weights(&self) -> bool {
-        self.shares_weights
     }
 
     /// Runs on one byte string an input: u8 codes or pixels (HWC), or little-endian f16.
@@ -288,7 +244,17 @@ impl Tail {
                 }
             }
         }
-        run(&self.plan, &self.dims, &reals)
+        self.run_reals(&reals)
+    }
+
+    fn run_reals(&self, reals: &[f32]) -> Result<Vec<f32>, Error> {
+        guarded("run the network", || {
+            let mut value: TValue = Tensor::from_shape(&self.dims, reals)?.into();
+            for part in &self.parts {
+                value = part.run(tvec!(value))?.remove(0);
+            }
+            Ok(value.to_plain_array_view::<f32>()?.iter().copied().collect())
+        })
     }
 }
 
@@ -334,11 +300,13 @@ impl Plan {
                 shape: self.shape.to_string(),
             });
         }
-        for (i, output) in run_all(&self.plan, &self.dims, &input)?.iter().enumerate() {
-            let reals = output.try_as_plain_ram().and_then(|view| view.as_slice::<f32>());
-            see(i, reals.map_err(|e| failed("read a value", &e))?);
-        }
-        Ok(())
+        guarded("run the network", || {
+            let input = Tensor::from_shape(&self.dims, &input)?;
+            for (i, output) in self.plan.run(tvec!(input.into()))?.iter().enumerate() {
+                see(i, output.try_as_plain_ram()?.as_slice::<f32>()?);
+            }
+            Ok(())
+        })
     }
 }
 
@@ -355,13 +323,13 @@ fn optimised(network: &Network, outputs: &[String]) -> Result<TypedModel, Error>
     let mut exporter = Exporter::default();
     live.iter().rev().for_each(|node| exporter.node(network, node));
     exporter.constants(network);
-    let input = crate::onnx::export::float_info(&network.input, &network.shapes[&network.input]);
+    let input = export::float_info(&network.input, &network.shapes[&network.input]);
     let mut graph = exporter.finish(&network.name, vec![input], network);
     graph.output = outputs
         .iter()
         .map(|o| pb::ValueInfoProto { name: o.clone(), ..Default::default() })
         .collect();
-    parse(&crate::onnx::export::model(graph, network.opset))
+    parse(&export::model(graph, network.opset))
 }
 
 fn parse(model: &pb::ModelProto) -> Result<TypedModel, Error> {
@@ -372,23 +340,6 @@ fn parse(model: &pb::ModelProto) -> Result<TypedModel, Error> {
 
 fn plan(model: TypedModel) -> Result<Arc<TypedRunnableModel>, Error> {
     guarded("plan the network", || model.into_runnable())
-}
-
-fn run(plan: &Arc<TypedRunnableModel>, dims: &[usize], reals: &[f32]) -> Result<Vec<f32>, Error> {
-    let outputs = run_all(plan, dims, reals)?;
-    let view = outputs[0].to_plain_array_view::<f32>();
-    Ok(view.map_err(|e| failed("read its answer", &e))?.iter().copied().collect())
-}
-
-fn run_all(
-    plan: &Arc<TypedRunnableModel>,
-    dims: &[usize],
-    reals: &[f32],
-) -> Result<TVec<TValue>, Error> {
-    guarded("run the network", || {
-        let input = Tensor::from_shape(dims, reals)?;
-        plan.run(tvec!(input.into()))
-    })
 }
 
 /// The engine trusts its input more than a file from outside deserves: a panic becomes an error.

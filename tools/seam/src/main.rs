@@ -8,6 +8,7 @@ mod cloud;
 mod demo;
 mod eval;
 mod export_tail;
+mod images;
 mod inspect;
 mod plan;
 mod profile_cloud;

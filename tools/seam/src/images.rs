@@ -1,0 +1,103 @@
+//! The images that a command works on: files of a folder, or rows of a list of labels.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+use seam_kernels::Shape;
+use seam_runtime::Preprocess;
+
+/// An image file and, from a list, its class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Item {
+    pub(crate) path: PathBuf,
+    pub(crate) label: Option<usize>,
+}
+
+/// The JPEG and PNG files of `folder` sorted by name, or with `labels` the rows of that list in
+/// their order.
+pub(crate) fn list(folder: &Path, labels: Option<&Path>) -> Result<Vec<Item>> {
+    let items = match labels {
+        Some(labels) => rows(folder, labels)?,
+        None => files(folder)?,
+    };
+    ensure!(!items.is_empty(), "{} holds no JPEG or PNG image", folder.display());
+    Ok(items)
+}
+
+fn files(folder: &Path) -> Result<Vec<Item>> {
+    let read = || format!("cannot read the image folder {}", folder.display());
+    let mut items = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(read)? {
+        let path = entry.with_context(read)?.path();
+        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        if ["jpg", "jpeg", "png"].contains(&extension.to_ascii_lowercase().as_str()) {
+            items.push(Item { path, label: None });
+        }
+    }
+    items.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(items)
+}
+
+/// `file,label` in each row, under an optional heading; files are named from `folder`.
+fn rows(folder: &Path, labels: &Path) -> Result<Vec<Item>> {
+    let text = std::fs::read_to_string(labels)
+        .with_context(|| format!("cannot read the labels {}", labels.display()))?;
+    let mut items = Vec::new();
+    for (i, row) in text.lines().enumerate().filter(|(_, row)| !row.trim().is_empty()) {
+        let wrong =
+            |what: &str| format!("{} row {}: {what}, a row is file,label", labels.display(), i + 1);
+        let Some((file, label)) = row.rsplit_once(',') else { bail!(wrong("no comma")) };
+        match label.trim().parse() {
+            Ok(label) => items.push(Item { path: folder.join(file.trim()), label: Some(label) }),
+            Err(_) if i == 0 => {}
+            Err(_) => bail!(wrong("the label is no class number")),
+        }
+    }
+    Ok(items)
+}
+
+/// The pixels of one image in the network's size.
+pub(crate) fn pixels(
+    path: &Path,
+    preprocess: &Preprocess,
+    input: Shape,
+) -> seam_runtime::Result<Vec<u8>> {
+    let image = seam_runtime::image::load(path)?;
+    preprocess.pixels(&image, input).map_err(|e| e.in_file(path))
+}
+
+/// A bar on stderr, if that is a terminal.
+pub(crate) fn progress(total: usize, message: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new(total as u64).with_message(message);
+    match ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_sorted_and_lists_keep_their_order() {
+        let folder = tempfile::tempdir().expect("folder");
+        for name in ["b.png", "a.JPG", "c.txt"] {
+            std::fs::write(folder.path().join(name), b"").expect("file");
+        }
+        let names = |items: &[Item]| -> Vec<String> {
+            let name = |i: &Item| i.path.file_name()?.to_str().map(str::to_string);
+            items.iter().filter_map(name).collect()
+        };
+        assert_eq!(names(&list(folder.path(), None).expect("files")), ["a.JPG", "b.png"]);
+        let labels = folder.path().join("labels.csv");
+        std::fs::write(&labels, "file,label\nb.png,7\na.JPG,0\n").expect("labels");
+        let items = list(folder.path(), Some(&labels)).expect("rows");
+        assert_eq!(names(&items), ["b.png", "a.JPG"]);
+        assert_eq!(items[0].label, Some(7));
+        std::fs::write(&labels, "b.png,seven\nb.png,eight\n").expect("labels");
+        let error = list(folder.path(), Some(&labels)).expect_err("no number").to_string();
+        assert!(error.contains("row 2"), "{error}");
+    }
+}
