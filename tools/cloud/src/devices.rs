@@ -63,7 +63,11 @@ impl Devices {
 }
 
 /// `PUT /v2/seam/devices/{id}/profile`: keeps a profile of one of the host's models.
-pub(crate) async fn store(host: &Host, device: &str, body: Bytes) -> Result<Response, Failure> {
+pub(crate) async fn store(
+    host: &Arc<Host>,
+    device: &str,
+    body: Bytes,
+) -> Result<Response, Failure> {
     let profile = Profile::from_json(&body).map_err(|e| Failure::bad(e.to_string()))?;
     let net = host.models.net(&profile.model.name)?;
     if !profile.model.sha256.eq_ignore_ascii_case(&net.id()) {
@@ -82,6 +86,9 @@ pub(crate) async fn store(host: &Host, device: &str, body: Bytes) -> Result<Resp
         .await
         .map_err(Failure::internal)?
         .map_err(|e| Failure::internal(format!("the profile cannot be kept: {e}")))?;
+    // A plan is what comes next, and needs this host's own times. Should they fail, it says so.
+    let (host, net) = (host.clone(), net.clone());
+    tokio::spawn(async move { own(&host, &net).await.map(drop) });
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -31,7 +31,7 @@ pub struct Effort {
 
 impl Default for Effort {
     fn default() -> Effort {
-        Effort { least: 5, most: 100, time: Duration::from_secs(10), target: 0.02 }
+        Effort { least: 5, most: 100, time: Duration::from_secs(5), target: 0.02 }
     }
 }
 

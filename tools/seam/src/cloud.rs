@@ -46,7 +46,11 @@ pub(crate) fn run(args: Args) -> Result<()> {
     config.listen = args.listen;
     config.state = args.state;
     config.concurrency = args.concurrency.unwrap_or(config.concurrency);
-    tokio::runtime::Runtime::new()?.block_on(serve(config))
+    let runtime = tokio::runtime::Runtime::new()?;
+    let result = runtime.block_on(serve(config));
+    // A tail or a measurement that nobody waits for any more must not keep the process.
+    runtime.shutdown_background();
+    result
 }
 
 async fn serve(config: Config) -> Result<()> {

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use aligned_vec::{AVec, ConstAlign};
 use anyhow::Result;
 use seam_kernels::conv::{Algorithm, Conv};
-use seam_kernels::{Clamp, ConvGeometry, Shape, Team, View, ViewMut, Window};
+use seam_kernels::isa::IsaKind;
+use seam_kernels::{Clamp, ConvGeometry, Isa, Shape, Team, View, ViewMut, Window};
 use serde_json::json;
 
 /// Time the convolution kernels on typical layers
@@ -32,6 +33,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     for (name, geometry) in layers() {
         for algorithm in Conv::algorithms(isa, &geometry) {
+            // Portable kernels are for CPUs that have no other, and take long.
+            if algorithm.isa() == IsaKind::Portable && isa != Isa::PORTABLE {
+                continue;
+            }
             let ns = time(geometry, algorithm, &team);
             // A multiplication and an addition a MAC: operations per nanosecond.
             let gops = 2.0 * geometry.macs() as f64 / ns;
