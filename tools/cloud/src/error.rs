@@ -16,6 +16,9 @@ pub enum Error {
     /// Nothing to serve.
     #[error("{0} holds no .seam file: put the NET.seam and NET.onnx of `seam quantize` there")]
     NoModels(PathBuf),
+    /// The FP32 side of a network is missing.
+    #[error("{0} is missing beside the .seam file: `seam quantize` wrote both, copy both")]
+    NoOnnx(PathBuf),
     /// Two files hold networks of one name.
     #[error("{first} and {second} both hold a network named {name:?}: move one of them away")]
     SameName {

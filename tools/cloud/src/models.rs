@@ -52,6 +52,10 @@ impl Models {
             if let Some((first, _)) = nets.get(&name) {
                 return Err(Error::SameName { name, first: first.clone(), second: path });
             }
+            let onnx = path.with_extension("onnx");
+            if !onnx.exists() {
+                return Err(Error::NoOnnx(onnx));
+            }
             let engine = Engine::open(&path)?;
             let net = Net { name: name.clone(), model, engine, profile: OnceCell::new() };
             nets.insert(name, (path, Arc::new(net)));
