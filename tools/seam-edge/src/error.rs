@@ -62,3 +62,15 @@ pub enum Error {
     #[error(transparent)]
     Runtime(#[from] seam_runtime::Error),
 }
+
+/// The error and those of its causes that it does not repeat itself, on one line: what a command
+/// line prints.
+pub fn one_line(error: &anyhow::Error) -> String {
+    let mut line = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line.replace(['\n', '\r'], " ")
+}

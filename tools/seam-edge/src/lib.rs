@@ -17,5 +17,5 @@ mod error;
 mod infer;
 
 pub use client::{Client, Link, Reply, Timeouts};
-pub use error::Error;
+pub use error::{Error, one_line};
 pub use infer::{Answer, Inference, Timing, top};

@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("seam-edge: {}", cli::one_line(&error));
+            eprintln!("seam-edge: {}", seam_edge::one_line(&error));
             ExitCode::FAILURE
         }
     }

@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("seam: {error:#}");
+            eprintln!("seam: {}", seam_edge::one_line(&error));
             ExitCode::FAILURE
         }
     }

@@ -82,7 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let fallback = || args.at.is_none() && args.plan.is_none() && model.reaches() == Point::Output;
     let ((answer, inference), cut) = match result {
         Err(e) if fallback() && e.downcast_ref().is_some_and(Error::is_unreachable) => {
-            eprintln!("seam-edge: {}; running all of the network here", super::one_line(&e));
+            eprintln!("seam-edge: {}; running all of the network here", seam_edge::one_line(&e));
             let cut = Cut { point: Point::Output, reason: "cloud out of reach" };
             (run(cut.point)?, cut)
         }

@@ -40,7 +40,10 @@ impl Running {
                 Ok(pack) => Some(pack),
                 // Of another model, or made under another SEAM_ISA: it would be a help, no more.
                 Err(e) => {
-                    eprintln!("seam-edge: going on without the pack: {}", one_line(&e.into()));
+                    eprintln!(
+                        "seam-edge: going on without the pack: {}",
+                        seam_edge::one_line(&e.into())
+                    );
                     None
                 }
             },
@@ -100,15 +103,4 @@ pub(crate) fn bar(what: &'static str) -> ProgressBar {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }
-}
-
-/// The error and those of its causes that it does not repeat itself, on one line.
-pub(crate) fn one_line(error: &anyhow::Error) -> String {
-    let mut line = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !line.contains(&cause) {
-            line = format!("{line}: {cause}");
-        }
-    }
-    line.replace(['\n', '\r'], " ")
 }
