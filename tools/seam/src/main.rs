@@ -13,6 +13,7 @@ mod inspect;
 mod plan;
 mod profile_cloud;
 mod quantize;
+mod report;
 
 /// Cuts a trained network in two: INT8 on an edge board, FP32 in the cloud.
 #[derive(Parser)]
