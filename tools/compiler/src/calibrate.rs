@@ -38,6 +38,36 @@ pub struct Inputs<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Calibration {
     pub(crate) ranges: HashMap<String, (f32, f32)>,
+    /// The channels of the same tensors.
+    pub(crate) channels: HashMap<String, ChannelStatistics>,
+}
+
+/// Extremes and mean square of every channel of a tensor.
+#[derive(Clone, Debug)]
+pub(crate) struct ChannelStatistics {
+    /// Zero counts as seen: a range must hold it to have an exact code for it.
+    pub(crate) min: Vec<f32>,
+    pub(crate) max: Vec<f32>,
+    squares: Vec<f64>,
+    /// Values seen of each channel.
+    count: u64,
+}
+
+impl ChannelStatistics {
+    fn new(channels: usize) -> ChannelStatistics {
+        let zeros = vec![0.0; channels];
+        ChannelStatistics { min: zeros.clone(), max: zeros, squares: vec![0.0; channels], count: 0 }
+    }
+
+    /// Smallest and largest value of all channels.
+    pub(crate) fn range(&self) -> (f32, f32) {
+        let min = self.min.iter().fold(0f32, |m, &x| m.min(x));
+        (min, self.max.iter().fold(0f32, |m, &x| m.max(x)))
+    }
+
+    pub(crate) fn mean_square(&self, channel: usize) -> f64 {
+        self.squares[channel] / self.count.max(1) as f64
+    }
 }
 
 /// Runs `network` on `inputs`. `progress` hears how many runs of how many are done.
@@ -64,17 +94,21 @@ pub fn calibrate(
     let progress = |done: usize| progress(done, inputs.count * passes);
     let all = || std::iter::once(&network.input).chain(&names).cloned();
 
-    let extents = vec![Extent { min: 0.0, max: 0.0 }; names.len() + 1];
-    let extents = gather(&plan, inputs, &extents, &progress)?;
-    for (value, extent) in all().zip(&extents) {
-        if !(extent.max - extent.min).is_finite() {
+    let empty: Vec<ChannelStatistics> = all()
+        .map(|name| ChannelStatistics::new(network.dims(&name).map_or(1, |dims| dims[1])))
+        .collect();
+    let seen = gather(&plan, inputs, &empty, &progress)?;
+    let mut ranges = HashMap::new();
+    for (value, statistics) in all().zip(&seen) {
+        let (min, max) = statistics.range();
+        if !(max - min).is_finite() {
             return Err(Error::NotFinite { value });
         }
+        ranges.insert(value, (min, max));
     }
-    let mut ranges: HashMap<String, (f32, f32)> =
-        all().zip(&extents).map(|(name, e)| (name, (e.min, e.max))).collect();
     if method != Method::MinMax {
-        let empty: Vec<_> = extents.iter().map(|e| Histogram::new(e.min, e.max)).collect();
+        let bins = |s: &ChannelStatistics| Histogram::new(s.range().0, s.range().1);
+        let empty: Vec<_> = seen.iter().map(bins).collect();
         let progress = |done: usize| progress(inputs.count + done);
         let histograms = gather(&plan, inputs, &empty, &progress)?;
         // Pixels are no outliers: the input keeps its whole range.
@@ -82,7 +116,7 @@ pub fn calibrate(
             ranges.insert(name.clone(), histogram.range(method));
         }
     }
-    Ok(Calibration { ranges })
+    Ok(Calibration { ranges, channels: all().zip(seen).collect() })
 }
 
 /// What is kept of a tensor's values.
@@ -91,28 +125,30 @@ trait Statistic: Clone + Send + Sync {
     fn merge(&mut self, other: &Self);
 }
 
-/// Zero is always among the values: a range must hold it to have an exact code for it.
-#[derive(Clone, Copy)]
-struct Extent {
-    min: f32,
-    max: f32,
-}
-
-impl Statistic for Extent {
+impl Statistic for ChannelStatistics {
     fn see(&mut self, values: &[f32]) {
-        for &x in values {
-            // A NaN passes through neither comparison and must not pass unseen.
-            if !x.is_finite() {
-                self.max = f32::INFINITY;
+        let pixels = (values.len() / self.min.len()).max(1);
+        for (c, plane) in values.chunks_exact(pixels).enumerate() {
+            for &x in plane {
+                // A NaN passes through neither comparison and must not pass unseen.
+                if !x.is_finite() {
+                    self.max[c] = f32::INFINITY;
+                }
+                self.min[c] = self.min[c].min(x);
+                self.max[c] = self.max[c].max(x);
             }
-            self.min = self.min.min(x);
-            self.max = self.max.max(x);
+            self.squares[c] += plane.iter().map(|x| f64::from(x * x)).sum::<f64>();
         }
+        self.count += pixels as u64;
     }
 
-    fn merge(&mut self, other: &Extent) {
-        self.min = self.min.min(other.min);
-        self.max = self.max.max(other.max);
+    fn merge(&mut self, other: &ChannelStatistics) {
+        for c in 0..self.min.len() {
+            self.min[c] = self.min[c].min(other.min[c]);
+            self.max[c] = self.max[c].max(other.max[c]);
+            self.squares[c] += other.squares[c];
+        }
+        self.count += other.count;
     }
 }
 
@@ -160,7 +196,7 @@ fn gather<S: Statistic>(
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(inputs.count);
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         workers.into_iter().try_for_each(|worker| match worker.join() {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic),

@@ -13,14 +13,6 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// A file cannot be written.
-    #[error("cannot write {}: {source}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
     /// The bytes are no ONNX protobuf.
     #[error("{} is no ONNX file ({reason}): export the network again", path.display())]
     Malformed {

@@ -156,9 +156,7 @@ impl Engine {
         };
         let tensor = self.graph.tensor(self.graph.boundary(point));
         let reals = match (point, tensor.element) {
-            (Point::Input, _) => {
-                Reals::Pixels(pixel_tables(&self.graph.preprocess, tensor.shape)?)
-            }
+            (Point::Input, _) => Reals::Pixels(pixel_tables(&self.graph.preprocess, tensor.shape)?),
             (_, Element::U8 { scale, zero_point }) => {
                 let real = |q: usize| (q as f32 - f32::from(zero_point)) * scale;
                 Reals::Codes(Box::new(std::array::from_fn(real)))

@@ -6,6 +6,7 @@
 //! | normalisation, constants and padding folded away | `fold` |
 //! | network → steps of the edge, and where the edge must stop | `lower` |
 //! | sample inputs → range of every tensor | [`mod@calibrate`] |
+//! | channels of a tensor brought to like ranges | [`equalize()`] |
 //! | steps + ranges → [`Graph`](seam_runtime::graph::Graph) and weights | [`compile`] |
 //! | what runs behind a point, as a standalone ONNX file | [`cut()`] |
 //! | what runs behind a point, in memory | [`fp32`] |
@@ -13,6 +14,7 @@
 
 pub mod calibrate;
 mod cut;
+mod equalize;
 mod error;
 mod fold;
 pub mod fp32;
@@ -26,6 +28,7 @@ use std::path::Path;
 
 pub use calibrate::{Calibration, Inputs, Method, calibrate};
 pub use cut::cut;
+pub use equalize::equalize;
 pub use error::Error;
 pub use fp32::Engine;
 pub use network::Network;

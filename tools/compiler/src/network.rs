@@ -180,7 +180,7 @@ pub(crate) enum Data {
     F32(Vec<f32>),
     I64(Vec<i64>),
     /// Of a type that only [`Op::Other`] nodes read.
-    Raw(pb::TensorProto),
+    Raw(Box<pb::TensorProto>),
 }
 
 impl Constant {

@@ -153,7 +153,7 @@ fn evaluate(
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
     let result = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         workers.into_iter().try_for_each(|worker| match worker.join() {
             Ok(result) => result,
             Err(_) => bail!("a worker gave up"),

@@ -100,4 +100,31 @@ mod tests {
         let error = list(folder.path(), Some(&labels)).expect_err("no number").to_string();
         assert!(error.contains("row 2"), "{error}");
     }
+
+    #[test]
+    fn images_that_are_unreadable_or_of_another_size_are_named() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("broken.jpg");
+        std::fs::write(&path, b"\xff\xd8 no image").expect("file");
+        let preprocess: Preprocess = "channels:GRAY".parse().expect("rules");
+        let shape = Shape::new(4, 4, 1);
+        let refused = |path: &Path| {
+            let error = pixels(path, &preprocess, shape).expect_err("refused").to_string();
+            assert!(!error.contains('\n'), "{error}");
+            error
+        };
+        assert!(refused(&path).contains("broken.jpg"));
+        assert!(refused(&folder.path().join("none.png")).contains("none.png"));
+        // A valid PNG of one black pixel.
+        let dot = folder.path().join("dot.png");
+        let bytes: &[u8] = &[
+            0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 0x0d, 0x49, 0x48, 0x44, 0x52,
+            0, 0, 0, 1, 0, 0, 0, 1, 8, 0, 0, 0, 0, 0x3a, 0x7e, 0x9b, 0x55, 0, 0, 0, 0x0a, 0x49,
+            0x44, 0x41, 0x54, 0x78, 0x9c, 0x63, 0x60, 0, 0, 0, 2, 0, 1, 0x48, 0xaf, 0xa4, 0x71, 0,
+            0, 0, 0, 0x49, 0x45, 0x4e, 0x44, 0xae, 0x42, 0x60, 0x82,
+        ];
+        std::fs::write(&dot, bytes).expect("file");
+        let error = refused(&dot);
+        assert!(error.contains("dot.png") && error.contains("1x1"), "{error}");
+    }
 }

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use seam_compiler::{Calibration, Inputs, Method, Network, calibrate, compile};
+use seam_compiler::{Calibration, Inputs, Method, Network, calibrate, compile, equalize};
 use seam_runtime::graph::{Graph, Point};
 use seam_runtime::preprocess::{Channels, Geometry};
 use seam_runtime::{Model, Preprocess, writer};
 use serde_json::json;
 
-use crate::images;
+use crate::images::{self, Item};
 
 /// Quantizes an ONNX network to INT8 for the edge
 ///
@@ -50,6 +50,9 @@ pub(crate) struct Args {
     /// Layers that stay in float on the edge, separated by commas
     #[arg(long, value_name = "LAYER", value_delimiter = ',')]
     keep_float: Vec<String>,
+    /// Leaves the channels' ranges as they are instead of bringing them together between layers
+    #[arg(long)]
+    no_equalize: bool,
     /// Prints JSON
     #[arg(long)]
     json: bool,
@@ -69,16 +72,27 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let seam = &args.output;
     let fp32 = seam.with_extension("onnx");
     check_outputs(&args.network, seam, &fp32)?;
-    let network = seam_compiler::import(&args.network)?;
+    let mut network = seam_compiler::import(&args.network)?;
     let preprocess = match &args.preprocess {
         Some(argument) => Preprocess::from_argument(argument)?,
         None => noise_preprocess(&network)?,
     };
-    let (calibration, inputs) = match (args.noise, &args.images) {
-        (Some(count), _) => (on_noise(&network, count, args.method)?, count),
-        (None, Some(folder)) => on_images(&args, &network, &preprocess, folder)?,
-        (None, None) => bail!("nothing to calibrate on: give --images or --noise"),
+    let items = match &args.images {
+        Some(folder) => listed(&args, folder)?,
+        None => Vec::new(),
     };
+    let (shape, std) = (network.input_shape(), network.input_std().unwrap_or(1.0));
+    let input = |i: usize| match args.noise {
+        Some(_) => Ok(gaussian(i as u64, shape.len(), std)),
+        None => Ok(preprocess.to_f32(&images::pixels(&items[i].path, &preprocess, shape)?)),
+    };
+    let inputs = Inputs { count: args.noise.unwrap_or(items.len()), at: &input };
+    if !args.no_equalize {
+        let ranges = calibrated(&network, &inputs, Method::MinMax, "measuring channels")?;
+        equalize(&mut network, &ranges);
+    }
+    let calibration = calibrated(&network, &inputs, args.method, "calibrating")?;
+    let inputs = inputs.count;
     let name = seam.file_stem().and_then(|s| s.to_str()).unwrap_or("network").to_string();
     let options = seam_compiler::Options { name, preprocess, keep_float: args.keep_float };
     let (graph, data) = compile(&network, &calibration, &options)?;
@@ -104,33 +118,19 @@ fn check_outputs(network: &Path, seam: &Path, fp32: &Path) -> Result<()> {
     Ok(())
 }
 
-fn on_images(
-    args: &Args,
+/// The images that calibrate.
+fn listed(args: &Args, folder: &Path) -> Result<Vec<Item>> {
+    let items = images::list(folder, args.labels.as_deref())?;
+    Ok(items.into_iter().step_by(args.every as usize).take(args.calibration).collect())
+}
+
+fn calibrated(
     network: &Network,
-    preprocess: &Preprocess,
-    folder: &Path,
-) -> Result<(Calibration, usize)> {
-    let items: Vec<_> = images::list(folder, args.labels.as_deref())?
-        .into_iter()
-        .step_by(args.every as usize)
-        .take(args.calibration)
-        .collect();
-    let input = |i: usize| {
-        let pixels = images::pixels(&items[i].path, preprocess, network.input_shape())?;
-        Ok(preprocess.to_f32(&pixels))
-    };
-    let inputs = Inputs { count: items.len(), at: &input };
-    Ok((calibrated(network, &inputs, args.method)?, items.len()))
-}
-
-fn on_noise(network: &Network, count: usize, method: Method) -> Result<Calibration> {
-    let (len, std) = (network.input_shape().len(), network.input_std().unwrap_or(1.0));
-    let input = |i: usize| Ok(gaussian(i as u64, len, std));
-    calibrated(network, &Inputs { count, at: &input }, method)
-}
-
-fn calibrated(network: &Network, inputs: &Inputs<'_>, method: Method) -> Result<Calibration> {
-    let bar = images::progress(inputs.count, "calibrating");
+    inputs: &Inputs<'_>,
+    method: Method,
+    message: &'static str,
+) -> Result<Calibration> {
+    let bar = images::progress(inputs.count, message);
     let calibration = calibrate(network, inputs, method, &|done, total| {
         bar.set_length(total as u64);
         bar.set_position(done as u64);

@@ -94,11 +94,11 @@ fn elements<T: Datum + Copy>(tensor: &Tensor) -> Option<Vec<T>> {
     Some(tensor.to_plain_array_view::<T>().ok()?.iter().copied().collect())
 }
 
-fn raw(dims: &[usize], kind: DataType, values: &[i32]) -> pb::TensorProto {
-    pb::TensorProto {
+fn raw(dims: &[usize], kind: DataType, values: &[i32]) -> Box<pb::TensorProto> {
+    Box::new(pb::TensorProto {
         dims: dims.iter().map(|&d| d as i64).collect(),
         data_type: kind as i32,
         int32_data: values.to_vec(),
         ..Default::default()
-    }
+    })
 }

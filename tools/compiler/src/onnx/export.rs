@@ -1,6 +1,5 @@
 //! From a [`Network`] to ONNX: every typed operator in the form that holds from operator set 13 on.
 
-use std::io::Write;
 use std::path::Path;
 
 use prost::Message;
@@ -44,18 +43,7 @@ impl Network {
 /// # Errors
 /// The file cannot be written.
 pub fn save(model: &pb::ModelProto, path: &Path) -> Result<(), Error> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let write = || -> std::io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(&model.encode_to_vec())?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|e| e.error)?;
-        Ok(())
-    };
-    write().map_err(|source| Error::Write { path: path.into(), source })
+    Ok(seam_runtime::writer::write_file(path, &model.encode_to_vec())?)
 }
 
 /// A model of one graph.

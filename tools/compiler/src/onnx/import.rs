@@ -183,7 +183,7 @@ impl Importer {
             }
             Parsed::Constant(constant) => {
                 self.names.remove(&name);
-                self.network.constants.insert(output, Arc::new(constant));
+                self.network.constants.insert(output, Arc::new(*constant));
             }
             Parsed::Nodes(nodes) => {
                 for (node, dims) in nodes {

@@ -11,7 +11,7 @@ pub(crate) enum Parsed {
     /// The same value as that one.
     Alias(String),
     /// Known without running the network.
-    Constant(Constant),
+    Constant(Box<Constant>),
     /// Typed operators, with the dimensions of what they write; the last writes the node's output.
     Nodes(Vec<(Node, Vec<usize>)>),
     /// The edge cannot run it, for this reason.
@@ -524,7 +524,7 @@ impl Reader<'_> {
         }
         let known = super::tensor::elements(&self.proto.output[0], &shape)?;
         if let Some(i) = open {
-            if known == 0 || total % known != 0 {
+            if known == 0 || !total.is_multiple_of(known) {
                 return self.invalid(format!("{dims:?} does not reshape to {target:?}"));
             }
             shape[i] = total / known;
@@ -686,12 +686,15 @@ impl Reader<'_> {
         let Some(attribute) = self.proto.attribute.first() else {
             return self.invalid("it has no value".into());
         };
-        let scalar = |data| Ok(Parsed::Constant(Constant { dims: vec![], data }));
-        let list = |n, data| Ok(Parsed::Constant(Constant { dims: vec![n], data }));
+        let scalar = |data| Ok(Parsed::Constant(Box::new(Constant { dims: vec![], data })));
+        let list = |n, data| Ok(Parsed::Constant(Box::new(Constant { dims: vec![n], data })));
         match (attribute.name.as_str(), &attribute.t) {
             ("value", Some(proto)) => {
                 let named = pb::TensorProto { name: self.name.into(), ..proto.clone() };
-                Ok(Parsed::Constant(super::tensor::decode(&named, std::path::Path::new(""))?))
+                Ok(Parsed::Constant(Box::new(super::tensor::decode(
+                    &named,
+                    std::path::Path::new(""),
+                )?)))
             }
             ("value_float", _) => scalar(Data::F32(vec![attribute.f])),
             ("value_int", _) => scalar(Data::I64(vec![attribute.i])),
@@ -714,7 +717,10 @@ impl Reader<'_> {
         let (start, end) = (bound(self.i("start", 0)), bound(self.i("end", rank)));
         let values: Vec<i64> =
             dims.get(start..end).unwrap_or_default().iter().map(|&d| d as i64).collect();
-        Ok(Parsed::Constant(Constant { dims: vec![values.len()], data: Data::I64(values) }))
+        Ok(Parsed::Constant(Box::new(Constant {
+            dims: vec![values.len()],
+            data: Data::I64(values),
+        })))
     }
 
     // ---- access ---------------------------------------------------------------------------------

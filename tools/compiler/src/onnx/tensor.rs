@@ -67,18 +67,18 @@ pub(crate) fn decode(proto: &pb::TensorProto, dir: &Path) -> Result<Constant, Er
         Ok(DataType::Int64) => Data::I64(bytes(8)?.map(|b| i64::from_le_bytes(array(b))).collect()),
         Ok(DataType::Int32) if !proto.int32_data.is_empty() => {
             typed(proto.int32_data.len())?;
-            Data::Raw(proto.clone())
+            Data::Raw(Box::new(proto.clone()))
         }
         Ok(DataType::Int32) => {
             let _ = bytes(4)?;
-            Data::Raw(embedded(proto, raw))
+            Data::Raw(Box::new(embedded(proto, raw)))
         }
         Ok(other) => match element_bytes(other) {
             Some(size) if !raw.is_empty() => {
                 let _ = bytes(size)?;
-                Data::Raw(embedded(proto, raw))
+                Data::Raw(Box::new(embedded(proto, raw)))
             }
-            _ => Data::Raw(proto.clone()),
+            _ => Data::Raw(Box::new(proto.clone())),
         },
         Err(_) => return Err(invalid(format!("element type {} is unknown", proto.data_type))),
     };
@@ -115,7 +115,7 @@ pub(crate) fn encode(name: &str, constant: &Constant) -> pb::TensorProto {
         Data::I64(values) => {
             (DataType::Int64, values.iter().flat_map(|x| x.to_le_bytes()).collect())
         }
-        Data::Raw(proto) => return pb::TensorProto { name: name.into(), ..proto.clone() },
+        Data::Raw(proto) => return pb::TensorProto { name: name.into(), ..(**proto).clone() },
     };
     pb::TensorProto {
         name: name.into(),
