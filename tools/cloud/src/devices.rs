@@ -1,6 +1,5 @@
 //! The boards: their profiles, kept on disk, and plans made of them.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -106,15 +105,12 @@ fn fits(profile: &Profile, graph: &Graph) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes `bytes` to `path` whole or not at all.
-fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+/// Writes a device's profile, whole or not at all.
+fn write(path: &Path, bytes: &[u8]) -> seam_runtime::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(seam_runtime::Error::io(folder))?;
+    }
+    seam_runtime::writer::write_file(path, bytes)
 }
 
 /// `GET /v2/seam/devices/{id}/plan`: Algorithm 1 on the device's profile and this host's own.
