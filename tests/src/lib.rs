@@ -3,3 +3,4 @@
 pub mod host;
 pub mod nets;
 pub mod onnx;
+pub mod shared;

@@ -7,7 +7,7 @@ use seam_compiler::pb::attribute_proto::AttributeType;
 use seam_compiler::pb::tensor_proto::DataType;
 use seam_compiler::pb::tensor_shape_proto::{Dimension, dimension::Value as Size};
 use seam_compiler::pb::type_proto::{Tensor as TensorType, Value as TypeValue};
-use seam_compiler::{Inputs, Method, Options, compile, import_model, pb};
+use seam_compiler::{Inputs, Method, Network, Options, compile, import_model, pb};
 use seam_runtime::preprocess::{Channels, Preprocess};
 use seam_runtime::writer;
 
@@ -60,13 +60,25 @@ pub fn quantized(folder: &Path, name: &str, seed: u64) -> PathBuf {
         mean: vec![2.0, 1.9, 1.8],
         ..Preprocess::new(Channels::Rgb)
     };
-    let at = |i: usize| Ok(preprocess.to_f32(&pixels(i as u64)));
-    let calibration =
-        calibrate(&network, &Inputs { count: 8, at: &at }, Method::MinMax, &|_, _| {})
-            .expect("calibrates");
+    let images: Vec<Vec<u8>> = (0..8).map(pixels).collect();
+    quantize(&network, &preprocess, &images, folder, name)
+}
+
+/// Quantizes `network`, calibrated on the pixels of `images`, to `NAME.seam` in `folder` and saves
+/// the FP32 network beside it.
+pub fn quantize(
+    network: &Network,
+    preprocess: &Preprocess,
+    images: &[Vec<u8>],
+    folder: &Path,
+    name: &str,
+) -> PathBuf {
+    let at = |i: usize| Ok(preprocess.to_f32(&images[i]));
+    let inputs = Inputs { count: images.len(), at: &at };
+    let calibration = calibrate(network, &inputs, Method::MinMax, &|_, _| {}).expect("calibrates");
     let options =
         Options { name: name.into(), preprocess: preprocess.clone(), keep_float: Vec::new() };
-    let (graph, data) = compile(&network, &calibration, &options).expect("compiles");
+    let (graph, data) = compile(network, &calibration, &options).expect("compiles");
     let path = folder.join(format!("{name}.seam"));
     writer::write(&path, &graph, &data).expect("writes");
     network.save(&path.with_extension("onnx")).expect("saves");

@@ -1,6 +1,7 @@
 //! A network cut in two, with a real socket in between, answers as the same two parts do in one
 //! process; and without a host, or with a strange one, it says so.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,9 @@ use seam_compiler::Engine;
 use seam_edge::{Client, Error, Inference, Timeouts};
 use seam_runtime::graph::{Element, Point};
 use seam_runtime::preprocess::codes;
-use seam_runtime::{Model, Options, Session};
+use seam_runtime::{Model, Options, Session, image};
 use seam_tests::host::{Fake, Host};
-use seam_tests::onnx;
+use seam_tests::{onnx, shared};
 
 fn client(url: &str) -> Client {
     let timeouts = Timeouts {
@@ -37,7 +38,7 @@ fn in_one_process(model: &Arc<Model>, engine: &Engine, point: Point, pixels: &[u
     codes(&graph.preprocess.tables(scale, zero_point), pixels, session.input());
     session.run_to(point);
     if point == Point::Output {
-        let mut values = vec![0.0; 10];
+        let mut values = vec![0.0; graph.tensor(graph.boundary(point)).shape.len()];
         session.output_f32(&mut values);
         return values;
     }
@@ -75,6 +76,38 @@ fn a_split_over_a_socket_answers_as_the_same_split_in_one_process() {
             assert!(parts <= timing.total);
             assert_eq!(answer.uploaded > 0, point != Point::Output);
             assert_eq!(timing.cloud > Duration::ZERO, point != Point::Output);
+        }
+    }
+}
+
+#[test]
+fn trained_networks_answer_over_a_socket_as_in_one_process() {
+    let Some(shared) = shared::folder() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["resnet18_layer3_coarse8", "googlenet_bn_pruned"] {
+        let preprocess = shared::preprocess(&shared, name);
+        let network = seam_compiler::import(&shared.join(format!("models/{name}.onnx"))).unwrap();
+        let load = |path: &PathBuf| {
+            preprocess.pixels(&image::load(path).unwrap(), network.input_shape()).unwrap()
+        };
+        let images = shared::images(&shared, "ilsvrc_calib_100", 5);
+        let images: Vec<Vec<u8>> = images.iter().map(load).collect();
+        let seam = onnx::quantize(&network, &preprocess, &images[..4], folder.path(), name);
+        let model = Arc::new(Model::open(&seam).unwrap());
+        let engine = Engine::open(&seam).unwrap();
+        let host = Host::start(Config::new(folder.path()));
+        let client = client(&host.url());
+        let candidates = model.graph().candidates.len();
+        for point in [0, candidates / 2, candidates - 1].map(Point::Candidate) {
+            let mut inference =
+                Inference::new(model.clone(), point, options(2), Some(&client)).unwrap();
+            let answer = inference.run_pixels(&images[4]).unwrap();
+            let expected = in_one_process(&model, &engine, point, &images[4]);
+            let largest = expected.iter().fold(0f32, |a, v| a.max(v.abs()));
+            assert_eq!(answer.values.len(), expected.len());
+            for (value, expected) in answer.values.iter().zip(&expected) {
+                assert!((value - expected).abs() <= 1e-5 * largest, "{name} at {point:?}");
+            }
         }
     }
 }
