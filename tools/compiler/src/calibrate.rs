@@ -49,6 +49,8 @@ pub(crate) struct ChannelStatistics {
     pub(crate) min: Vec<f32>,
     pub(crate) max: Vec<f32>,
     squares: Vec<f64>,
+    /// Values that are not zero.
+    nonzero: Vec<u64>,
     /// Values seen of each channel.
     count: u64,
 }
@@ -56,7 +58,13 @@ pub(crate) struct ChannelStatistics {
 impl ChannelStatistics {
     fn new(channels: usize) -> ChannelStatistics {
         let zeros = vec![0.0; channels];
-        ChannelStatistics { min: zeros.clone(), max: zeros, squares: vec![0.0; channels], count: 0 }
+        ChannelStatistics {
+            min: zeros.clone(),
+            max: zeros,
+            squares: vec![0.0; channels],
+            nonzero: vec![0; channels],
+            count: 0,
+        }
     }
 
     /// Smallest and largest value of all channels.
@@ -67,6 +75,13 @@ impl ChannelStatistics {
 
     pub(crate) fn mean_square(&self, channel: usize) -> f64 {
         self.squares[channel] / self.count.max(1) as f64
+    }
+
+    /// Mean square of what rounding to a multiple of `step` changes: nothing of a zero, and of a
+    /// channel below the step no more than there is.
+    pub(crate) fn rounding_error(&self, channel: usize, step: f64) -> f64 {
+        let share = self.nonzero[channel] as f64 / self.count.max(1) as f64;
+        (share * step * step / 12.0).min(self.mean_square(channel))
     }
 }
 
@@ -137,6 +152,7 @@ impl Statistic for ChannelStatistics {
                 self.min[c] = self.min[c].min(x);
                 self.max[c] = self.max[c].max(x);
             }
+            self.nonzero[c] += plane.iter().filter(|x| **x != 0.0).count() as u64;
             self.squares[c] += plane.iter().map(|x| f64::from(x * x)).sum::<f64>();
         }
         self.count += pixels as u64;
@@ -147,6 +163,7 @@ impl Statistic for ChannelStatistics {
             self.min[c] = self.min[c].min(other.min[c]);
             self.max[c] = self.max[c].max(other.max[c]);
             self.squares[c] += other.squares[c];
+            self.nonzero[c] += other.nonzero[c];
         }
         self.count += other.count;
     }

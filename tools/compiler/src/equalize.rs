@@ -7,14 +7,17 @@
 //! here are powers of two: the FP32 network gives the same bits as before.
 //!
 //! A factor above one makes the channel's rounding error smaller and that of the weights which read
-//! it larger. With Δ the step of the tensor, δ the step of each output's weights and x the channel,
-//! the error behind the second layer is in proportion to
+//! it larger. With Δ the step of the tensor, δ the step of each output's weights (those that are
+//! not zero: zero is exact), x the channel and p its share of values that are not zero, the error behind the second layer is in proportion to
 //!
 //! ```text
-//! Δ² Σ w² / s²  +  s² E[x²] Σ δ²        least at  s⁴ = Δ² Σ w² / (E[x²] Σ δ²)
+//! p Δ² Σ w² / s²  +  s² E[x²] Σ δ²        least at  s⁴ = p Δ² Σ w² / (E[x²] Σ δ²)
 //! ```
 //!
-//! and the channel must stay within the tensor's range, which so remains what it was.
+//! and the channel must stay within the tensor's range, which so remains what it was. That takes
+//! weights to be spread evenly between two codes. Where they lie on a grid they are not, so the
+//! errors of the weights are then counted as they are, for these factors and for smaller ones, and
+//! the best set is taken; often it is none.
 
 use std::sync::Arc;
 
@@ -76,13 +79,9 @@ fn factors(statistics: &ChannelStatistics, second: &Op) -> Vec<f32> {
     let channels = statistics.min.len();
     let (min, max) = statistics.range();
     let step = f64::from(max - min) / 255.0;
-    let readers = match second {
-        Op::Conv(conv) => conv_readers(conv, channels),
-        Op::Linear(linear) => linear_readers(linear, channels),
-        _ => return vec![1.0; channels],
-    };
-    let factor = |c: usize| {
-        let Reader { weights, steps, alone } = readers[c];
+    let readers = readers(second, channels);
+    let exponent = |c: usize| {
+        let Reader { weights, steps, alone, .. } = readers[c];
         let room = |bound: f32, own: f32| match own == 0.0 {
             true => f64::INFINITY,
             false => f64::from(bound / own),
@@ -91,16 +90,42 @@ fn factors(statistics: &ChannelStatistics, second: &Op) -> Vec<f32> {
         // A layer that reads this channel alone loses nothing by its weights' new scale.
         let best = match alone {
             true => f64::INFINITY,
-            false => (step * step * weights / (statistics.mean_square(c) * steps)).powf(0.25),
+            false => {
+                let rounding = 12.0 * statistics.rounding_error(c, step);
+                (rounding * weights / (statistics.mean_square(c) * steps)).powf(0.25)
+            }
         };
         // Neither a dead channel nor one that nobody weighs has a best factor.
         let exponent = best.log2().round().min(room.log2().floor());
-        match exponent.is_finite() {
-            true => exponent.clamp(0.0, 8.0).exp2() as f32,
-            false => 1.0,
-        }
+        if exponent.is_finite() { exponent.max(0.0) } else { 0.0 }
     };
-    (0..channels).map(factor).collect()
+    let exponents: Vec<f64> = (0..channels).map(exponent).collect();
+    let capped =
+        |cap: f64| -> Vec<f32> { exponents.iter().map(|e| e.min(cap).exp2() as f32).collect() };
+    let error = |factors: &[f32]| -> f64 {
+        let mut scaled = second.clone();
+        divide_inputs(&mut scaled, factors);
+        let readers = self::readers(&scaled, channels);
+        let of = |c: usize| {
+            let (s, Reader { weights, errors, .. }) = (f64::from(factors[c]), readers[c]);
+            // `weights` are divided by s already.
+            s * s
+                * (statistics.rounding_error(c, step / s) * weights
+                    + statistics.mean_square(c) * errors)
+        };
+        (0..channels).map(of).sum()
+    };
+    // What is no clear gain is left alone.
+    let none = vec![1.0; channels];
+    let mut best = (0.95 * error(&none), none);
+    for cap in [1.0, 2.0, 3.0, 8.0] {
+        let factors = capped(cap);
+        let error = error(&factors);
+        if error < best.0 {
+            best = (error, factors);
+        }
+    }
+    best.1
 }
 
 /// How the second layer reads a channel.
@@ -108,16 +133,30 @@ fn factors(statistics: &ChannelStatistics, second: &Op) -> Vec<f32> {
 struct Reader {
     /// Sum of squares of the weights that do.
     weights: f64,
-    /// Sum of squares of their steps, one for each weight.
+    /// Sum of squares of their steps, one for each weight that is not zero.
     steps: f64,
+    /// Sum of squares of their rounding errors.
+    errors: f64,
     /// Outputs that read it read nothing else.
     alone: bool,
 }
 
 impl Reader {
     fn add(&mut self, weights: &[f32], step: f64) {
-        self.weights += weights.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>();
-        self.steps += weights.len() as f64 * step * step;
+        for w in weights.iter().map(|w| f64::from(*w)).filter(|w| *w != 0.0) {
+            self.weights += w * w;
+            self.steps += step * step;
+            self.errors += (w - (w / step).round() * step).powi(2);
+        }
+    }
+}
+
+/// How the layer `op` reads each of its input's channels.
+fn readers(op: &Op, channels: usize) -> Vec<Reader> {
+    match op {
+        Op::Conv(conv) => conv_readers(conv, channels),
+        Op::Linear(linear) => linear_readers(linear, channels),
+        _ => vec![Reader::default(); channels],
     }
 }
 
