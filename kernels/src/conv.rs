@@ -9,7 +9,8 @@ use std::fmt;
 use crate::fixed_point::FixedPoint;
 use crate::isa::IsaKind;
 use crate::requantize::Requantize;
-use crate::{Clamp, ConvGeometry, Isa, Team, View, ViewMut, depthwise, gemm};
+use crate::winograd::form::{F2, F4, Form};
+use crate::{Clamp, ConvGeometry, Isa, Team, View, ViewMut, depthwise, gemm, winograd};
 
 /// A kernel that can run a convolution, on this CPU.
 #[derive(Clone, Copy)]
@@ -19,6 +20,7 @@ struct Entry {
     name: &'static str,
     isa: IsaKind,
     kind: Kind,
+    is_exact: fn(&ConvGeometry, &[i8]) -> bool,
     packed_len: fn(&ConvGeometry) -> usize,
     pack: Pack,
     scratch_len: fn(&ConvGeometry, usize) -> usize,
@@ -37,6 +39,8 @@ enum Kind {
     Gemm,
     /// One output channel per input channel.
     Depthwise,
+    /// 3×3 at stride 1, by Winograd's F(2×2) or F(4×4).
+    Winograd,
 }
 
 /// Every kernel, weakest instruction set first.
@@ -47,6 +51,10 @@ static TABLE: &[Entry] = &[
     depthwise::<depthwise::avx2::Avx2>(IsaKind::Avx2),
     #[cfg(target_arch = "x86_64")]
     gemm::<gemm::avx2::Avx2>(IsaKind::Avx2),
+    #[cfg(target_arch = "x86_64")]
+    winograd::<winograd::avx2::Avx2, F2, 2, 4>("x86-u8i8-avx2-winograd2", IsaKind::Avx2),
+    #[cfg(target_arch = "x86_64")]
+    winograd::<winograd::avx2::Avx2, F4, 4, 6>("x86-u8i8-avx2-winograd4", IsaKind::Avx2),
     #[cfg(target_arch = "x86_64")]
     gemm::<gemm::avxvnni::AvxVnni>(IsaKind::AvxVnni),
     #[cfg(target_arch = "x86_64")]
@@ -64,6 +72,7 @@ const fn gemm<K: gemm::Kernel>(isa: IsaKind) -> Entry {
         name: K::NAME,
         isa,
         kind: Kind::Gemm,
+        is_exact: |_, _| true,
         packed_len: gemm::pack::packed_len::<K>,
         pack: gemm::pack::pack::<K>,
         scratch_len: gemm::driver::scratch_len::<K>,
@@ -76,10 +85,28 @@ const fn depthwise<K: depthwise::Kernel>(isa: IsaKind) -> Entry {
         name: K::NAME,
         isa,
         kind: Kind::Depthwise,
+        is_exact: |_, _| true,
         packed_len: depthwise::packed_len::<K>,
         pack: depthwise::pack::<K>,
         scratch_len: depthwise::scratch_len::<K>,
         run: depthwise::run::<K>,
+    }
+}
+
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+const fn winograd<K: winograd::Kernel, F: Form<O, I>, const O: usize, const I: usize>(
+    name: &'static str,
+    isa: IsaKind,
+) -> Entry {
+    Entry {
+        name,
+        isa,
+        kind: Kind::Winograd,
+        is_exact: winograd::pack::is_exact::<F, O, I>,
+        packed_len: winograd::pack::packed_len::<K, F, O, I>,
+        pack: winograd::pack::pack::<K, F, O, I>,
+        scratch_len: winograd::driver::scratch_len::<K, F, O, I>,
+        run: winograd::driver::run::<K, F, O, I>,
     }
 }
 
@@ -96,7 +123,17 @@ impl Algorithm {
     }
 
     fn runs(self, geometry: &ConvGeometry) -> bool {
-        self.0.kind == Kind::Gemm || depthwise::supports(geometry)
+        match self.0.kind {
+            Kind::Gemm => true,
+            Kind::Depthwise => depthwise::supports(geometry),
+            Kind::Winograd => winograd::supports(geometry),
+        }
+    }
+
+    /// Whether it gives the exact sums of these weights (OHWI), whatever the input: the arithmetic
+    /// of Winograd kernels needs a bound that only weights can prove.
+    pub fn is_exact(self, geometry: &ConvGeometry, weights: &[i8]) -> bool {
+        (self.0.is_exact)(geometry, weights)
     }
 
     /// The instruction set that it needs.
@@ -140,19 +177,11 @@ pub struct Conv {
 }
 
 impl Conv {
-    /// The convolution by the first of [`Conv::algorithms`].
-    ///
-    /// # Panics
-    /// The geometry has an empty side, or groups that do not divide its channels.
-    pub fn new(isa: Isa, geometry: ConvGeometry, input_zero_point: u8, clamp: Clamp) -> Conv {
-        let algorithm = algorithms(isa, &geometry).next().expect("the portable kernel runs all");
-        Conv::with_algorithm(geometry, input_zero_point, clamp, algorithm)
-    }
-
     /// The convolution by one of [`Conv::algorithms`] of this geometry.
     ///
     /// # Panics
-    /// As [`Conv::new`], or `algorithm` does not run this geometry.
+    /// The geometry has an empty side, or groups that do not divide its channels, or `algorithm`
+    /// does not run it.
     pub fn with_algorithm(
         geometry: ConvGeometry,
         input_zero_point: u8,
@@ -172,7 +201,7 @@ impl Conv {
     /// to [`Conv::pack`] then have no effect.
     ///
     /// # Panics
-    /// As [`Conv::new`].
+    /// As [`Conv::with_algorithm`].
     pub fn with_fixed_point(
         isa: Isa,
         geometry: ConvGeometry,
@@ -216,13 +245,15 @@ impl Conv {
     /// ([`crate::requantize::multipliers`]), one of either per output channel, for the kernel.
     ///
     /// # Panics
-    /// A slice has not the length that the geometry or [`Conv::packed_len`] says.
+    /// A slice has not the length that the geometry or [`Conv::packed_len`] says, or the algorithm
+    /// is not exact for the weights ([`Algorithm::is_exact`]).
     pub fn pack(&self, weights: &[i8], bias: &[i32], multipliers: &[f32], packed: &mut [u8]) {
         let g = &self.geometry;
         assert_eq!(weights.len(), g.weights());
         assert_eq!(bias.len(), g.output.c);
         assert_eq!(multipliers.len(), g.output.c);
         assert_eq!(packed.len(), self.packed_len());
+        assert!(self.algorithm.is_exact(g, weights), "{} is not exact", self.name());
         (self.algorithm.0.pack)(g, self.input_zero_point, weights, bias, multipliers, packed);
     }
 
@@ -260,7 +291,7 @@ impl Conv {
 /// wide; within a kind, the stronger instruction set stands first.
 fn algorithms(isa: Isa, geometry: &ConvGeometry) -> impl Iterator<Item = Algorithm> {
     let has = move |e: &&Entry| e.isa <= isa.kind() && Isa::new(e.isa).is_some();
-    [Kind::Depthwise, Kind::Gemm].into_iter().flat_map(move |kind| {
+    [Kind::Depthwise, Kind::Winograd, Kind::Gemm].into_iter().flat_map(move |kind| {
         let of_kind = TABLE.iter().rev().filter(has).filter(move |e| e.kind == kind);
         of_kind.map(Algorithm).filter(|a| a.runs(geometry))
     })

@@ -9,7 +9,7 @@
 //! | which instruction set | [`isa`] |
 //! | activations and their shapes | [`view`] |
 //! | threads | [`team`] |
-//! | convolution and fully connected | [`conv`] (`gemm/`, `depthwise/`) |
+//! | convolution and fully connected | [`conv`] (`gemm/`, `depthwise/`, `winograd/`) |
 //! | from i32 accumulators to u8 | [`requantize`] |
 //! | everything else | [`pool`], [`add`], [`table`], [`lrn`], [`softmax`], [`rearrange`], [`quantize`], [`float`] |
 //! | the paper's own arithmetic | [`paper`] |
@@ -36,6 +36,7 @@ mod stamp;
 pub mod table;
 pub mod team;
 pub mod view;
+mod winograd;
 
 pub use geometry::{Clamp, ConvGeometry, PoolGeometry, Window};
 pub use isa::Isa;

@@ -81,7 +81,7 @@ impl Case {
 }
 
 /// Sizes up to `around + 2`, those near multiples of `step` first.
-fn size(step: usize, around: usize) -> impl Strategy<Value = usize> {
+fn size(step: usize, around: usize) -> impl Strategy<Value = usize> + Clone {
     let near = (0..=around / step, 0..3usize).prop_map(move |(n, d)| (n * step + d).max(2) - 1);
     prop_oneof![1..=around, near]
 }
@@ -138,6 +138,34 @@ fn cases() -> impl Strategy<Value = Case> {
     )
 }
 
+/// 3×3 windows at stride 1: what Winograd kernels run, and some that they do not.
+fn winograd_cases() -> impl Strategy<Value = Case> {
+    let channels = prop_oneof![
+        3 => (size(16, 70), size(8, 70)).prop_map(|(i, o)| (i, o, 1)),
+        1 => (2..4usize, size(16, 34), size(8, 34)).prop_map(|(g, i, o)| (g * i, g * o, g)),
+    ];
+    let sizes = [prop_oneof![1..10usize, 1..40usize], prop_oneof![1..10usize, 1..40usize]];
+    let padding = ([0..3usize, 0..3usize], [0..3usize, 0..3usize]);
+    let quantization = (any::<u8>(), any::<u8>(), any::<u8>(), any::<u8>());
+    let rest = ([0..4usize, 0..20usize], [0..3u8, 0..4u8], any::<u64>());
+    (channels, sizes, padding, quantization, rest).prop_filter_map(
+        "a window larger than the padded image",
+        |((i, o, groups), [h, w], (pad, after), q, (gaps, extreme, seed))| {
+            let out = |axis: usize, size: usize| (size + pad[axis] + after[axis]).checked_sub(2);
+            let output = Shape::new(out(0, h)?, out(1, w)?, o);
+            let geometry = ConvGeometry {
+                input: Shape::new(h, w, i),
+                output,
+                window: Window { kernel: [3, 3], pad, ..Window::POINTWISE },
+                groups,
+            };
+            let clamp = Clamp { zero_point: q.1, lo: q.2.min(q.3) / 4, hi: q.2.max(q.3) };
+            let case = Case { geometry, zero_point: q.0, clamp, gaps, extreme, seed };
+            (!output.is_empty()).then_some(case)
+        },
+    )
+}
+
 /// Shapes whose depth or pixels need more than one block, or one task, for every kernel.
 fn large_cases() -> Vec<Case> {
     let case = |h: usize, i: usize, o: usize, k: usize, groups: usize| Case {
@@ -187,6 +215,9 @@ impl Teams {
         let Data { weights, bias, multipliers, .. } = &data;
         reference::conv(&g, case.zero_point, case.clamp, weights, bias, multipliers, view, out);
         for algorithm in Conv::algorithms(Isa::best(), &g) {
+            if !algorithm.is_exact(&g, weights) {
+                continue;
+            }
             let conv = Conv::with_algorithm(g, case.zero_point, case.clamp, algorithm);
             ran.insert(conv.name());
             for team in &self.0 {
@@ -220,6 +251,89 @@ fn every_kernel_of_this_cpu_gives_the_oracles_bits() {
     for isa in Isa::available() {
         assert!(Algorithm::available().any(|a| a.isa() == isa.kind()), "no kernel for {isa}");
     }
+}
+
+#[test]
+fn winograd_kernels_give_the_oracles_bits() {
+    let teams = Teams::new();
+    let ran = RefCell::new(BTreeSet::new());
+    let cases_run = if cfg!(target_arch = "x86_64") { 300 } else { 60 };
+    let config = Config { cases: cases_run, failure_persistence: None, ..Config::default() };
+    let result = TestRunner::new(config).run(&winograd_cases(), |case| {
+        teams.check(&case, &mut ran.borrow_mut());
+        Ok(())
+    });
+    if let Err(failure) = result {
+        panic!("{failure}");
+    }
+    let winograd = |name: &&str| name.contains("winograd");
+    let of_this_cpu = Algorithm::available().map(Algorithm::name).filter(winograd);
+    assert!(of_this_cpu.into_iter().all(|name| ran.borrow().contains(name)));
+}
+
+/// One output channel after another has all of its weights positive, all negative, and half of
+/// each; the image is everywhere the least or the greatest code, so that the sums reach the ends
+/// of the range that is proved, and scaled as they are inside they pass 2^32 several times over.
+#[test]
+fn winograd_kernels_are_exact_up_to_their_bound() {
+    // 255 * 263_172 is the last multiple of 255 below 2^26; 263_172 = 230 * 9 * 127 + 282.
+    const MOST: i64 = (1 << 26) / 255;
+    let geometry = |inputs: usize| ConvGeometry {
+        input: Shape::new(7, 9, inputs),
+        output: Shape::new(7, 9, 20),
+        window: Window { kernel: [3, 3], pad: [1, 1], ..Window::POINTWISE },
+        groups: 1,
+    };
+    let g = geometry(231);
+    let channel = |sum: i64, sign: &dyn Fn(usize) -> i8| -> Vec<i8> {
+        let mut left = sum;
+        let weight = |i| {
+            let magnitude = left.min(127);
+            left -= magnitude;
+            sign(i) * magnitude as i8
+        };
+        (0..g.depth()).map(weight).collect()
+    };
+    let signs: [&dyn Fn(usize) -> i8; 3] = [&|_| 1, &|_| -1, &|i| [1, -1][i % 2]];
+    let with_sum = |sum: i64| -> Vec<i8> {
+        (0..g.output.c).flat_map(|c| channel(sum, signs[c % 3])).collect()
+    };
+    let (most, too_much) = (with_sum(MOST), with_sum(MOST + 1));
+    let team = Team::new(2).unwrap();
+    let mut refused = 0;
+    for algorithm in Conv::algorithms(Isa::best(), &g) {
+        assert!(algorithm.is_exact(&g, &most), "{algorithm:?}");
+        refused += usize::from(!algorithm.is_exact(&g, &too_much));
+        for zero_point in [0, 1, 128, 255] {
+            for codes in [0, 1, 2] {
+                let case = Case {
+                    geometry: g,
+                    zero_point,
+                    clamp: Clamp::none(zero_point ^ 0xff),
+                    gaps: [0, 0],
+                    extreme: [codes, 1],
+                    seed: 7,
+                };
+                let data =
+                    Data { weights: most.clone(), multipliers: vec![4e-6; 20], ..case.data() };
+                let mut want = vec![0; g.output.len()];
+                reference::conv(
+                    &g,
+                    zero_point,
+                    case.clamp,
+                    &data.weights,
+                    &data.bias,
+                    &data.multipliers,
+                    View::dense(&data.x, g.input),
+                    ViewMut::dense(&mut want, g.output),
+                );
+                let conv = Conv::with_algorithm(g, zero_point, case.clamp, algorithm);
+                case.check(&data, &want, &conv, &team);
+            }
+        }
+    }
+    let of_this_cpu = Algorithm::available().filter(|a| a.name().ends_with("winograd4"));
+    assert_eq!(refused, of_this_cpu.count());
 }
 
 #[test]

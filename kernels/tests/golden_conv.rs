@@ -36,6 +36,9 @@ fn check(
     for threads in [1, 2] {
         let team = Team::new(threads).unwrap();
         for algorithm in Conv::algorithms(Isa::best(), &geometry) {
+            if !algorithm.is_exact(&geometry, weights) {
+                continue;
+            }
             let conv = Conv::with_algorithm(geometry, zero_points[0], clamp, algorithm);
             let mut packed = avec![[64]| 0u8; conv.packed_len()];
             conv.pack(weights, bias, scales, &mut packed);

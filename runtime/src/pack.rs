@@ -21,12 +21,13 @@ use std::path::Path;
 
 use byteorder::{ByteOrder, LittleEndian};
 use seam_kernels::Isa;
+use seam_kernels::conv::{Algorithm, Conv};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::format::bytes::{Reader, Record, Writer};
 use crate::format::{ALIGN, MAX_HEADER};
-use crate::graph::{Graph, Op};
+use crate::graph::{Graph, Op, StepWeights};
 use crate::mmap::Bytes;
 use crate::model::{Model, hex};
 use crate::prepare;
@@ -61,7 +62,7 @@ struct Entry {
 pub struct Choice {
     /// The step, an [`Op::Conv`].
     pub step: usize,
-    /// Name of one of the kernels that can run its geometry (`Conv::algorithms`).
+    /// Name of one of the kernels that can run it ([`algorithms`]).
     pub algorithm: String,
 }
 
@@ -95,8 +96,8 @@ impl Pack {
         writer.size(steps.len());
         for step in steps {
             let choice = choices.iter().find(|c| c.step == step);
-            let conv = prepare::conv(graph, step, isa, choice.map(|c| c.algorithm.as_str()))?;
-            let packed = prepare::pack_step(model, step, &conv)?;
+            let algorithm = choice.map(|c| c.algorithm.as_str());
+            let (conv, packed) = prepare::pack_step(model, step, isa, algorithm)?;
             writer.size(step);
             writer.string(conv.name());
             writer.u64(packed.len() as u64);
@@ -244,6 +245,22 @@ impl Pack {
 
     pub(crate) fn bytes(&self, range: Range<usize>) -> &[u8] {
         &self.bytes[range]
+    }
+}
+
+/// The kernels that can run convolution `step` and are exact for its weights, the preferred one
+/// first; none for other steps.
+///
+/// # Panics
+/// `model` does not hold the step.
+pub fn algorithms(model: &Model, step: usize, isa: Isa) -> Vec<Algorithm> {
+    match (&model.graph().steps[step].op, model.weights(step)) {
+        (Op::Conv { geometry, .. }, StepWeights::Int8 { weights, .. }) => {
+            let mut algorithms = Conv::algorithms(isa, geometry);
+            algorithms.retain(|a| a.is_exact(geometry, weights));
+            algorithms
+        }
+        _ => Vec::new(),
     }
 }
 

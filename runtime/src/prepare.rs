@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use aligned_vec::{AVec, ConstAlign};
 use seam_kernels::add::Add;
-use seam_kernels::conv::Conv;
+use seam_kernels::conv::{Algorithm, Conv};
 use seam_kernels::float::{self, Input, Output};
 use seam_kernels::lrn::Lrn;
 use seam_kernels::pool::{self, AveragePool, GlobalAveragePool};
@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Element, Graph, Op, StepWeights, TensorId};
 use crate::memory::{MemoryPlan, Placement, Work};
 use crate::model::Model;
-use crate::pack::Pack;
+use crate::pack::{Pack, algorithms};
 
 /// A step, ready to be called.
 pub(crate) struct Prepared {
@@ -111,7 +111,7 @@ impl Prepared {
                 let (conv, packed) = match cx.pack {
                     Some(pack) => {
                         let (name, range) = pack.entry(graph, step)?;
-                        let conv = conv(graph, step, cx.isa, Some(name))?;
+                        let conv = named_conv(graph, step, cx.isa, name)?;
                         if range.len() != conv.packed_len() {
                             let (found, expected) = (range.len(), conv.packed_len());
                             let cause = format!("{found} bytes, the kernel's are {expected}");
@@ -120,8 +120,7 @@ impl Prepared {
                         (conv, Packed::There(range))
                     }
                     None => {
-                        let conv = conv(graph, step, cx.isa, algorithm)?;
-                        let packed = pack_step(cx.model, step, &conv)?;
+                        let (conv, packed) = pack_step(cx.model, step, cx.isa, algorithm)?;
                         packed_here = packed.len();
                         (conv, Packed::Here(packed))
                     }
@@ -333,36 +332,54 @@ fn pieces(
     copied.iter().map(piece).collect()
 }
 
-/// The kernel of a convolution step: that of the name given, or the preferred one.
-pub(crate) fn conv(graph: &Graph, step: usize, isa: Isa, algorithm: Option<&str>) -> Result<Conv> {
-    let record = &graph.steps[step];
-    let Op::Conv { geometry, lo, hi } = record.op else {
-        unreachable!("only convolutions have kernels to choose from");
-    };
-    let quantization = |id| graph.tensor(id).element.quantization().unwrap_or((1.0, 0));
-    let ((_, zx), (_, zy)) = (quantization(record.inputs[0]), quantization(record.output));
-    let clamp = Clamp { zero_point: zy, lo, hi };
-    let Some(name) = algorithm else { return Ok(Conv::new(isa, geometry, zx, clamp)) };
+/// The kernel `name` of a convolution step, whose weights may be packed already.
+fn named_conv(graph: &Graph, step: usize, isa: Isa, name: &str) -> Result<Conv> {
+    let (geometry, _) = convolution(graph, step);
     let found = Conv::algorithms(isa, &geometry).into_iter().find(|a| a.name() == name);
-    let found = found.ok_or_else(|| Error::NoAlgorithm {
-        step: record.name.clone(),
-        algorithm: name.to_string(),
-        isa: isa.name(),
-    })?;
-    Ok(Conv::with_algorithm(geometry, zx, clamp, found))
+    found.map(|found| conv(graph, step, found)).ok_or_else(|| no_algorithm(graph, step, isa, name))
 }
 
-/// The step's weights, checked and in the layout of `conv`.
+fn no_algorithm(graph: &Graph, step: usize, isa: Isa, name: &str) -> Error {
+    Error::NoAlgorithm {
+        step: graph.steps[step].name.clone(),
+        algorithm: name.to_string(),
+        isa: isa.name(),
+    }
+}
+
+fn convolution(graph: &Graph, step: usize) -> (ConvGeometry, [u8; 2]) {
+    match graph.steps[step].op {
+        Op::Conv { geometry, lo, hi } => (geometry, [lo, hi]),
+        _ => unreachable!("only convolutions have kernels to choose from"),
+    }
+}
+
+fn conv(graph: &Graph, step: usize, algorithm: Algorithm) -> Conv {
+    let record = &graph.steps[step];
+    let (geometry, [lo, hi]) = convolution(graph, step);
+    let quantization = |id| graph.tensor(id).element.quantization().unwrap_or((1.0, 0));
+    let ((_, zx), (_, zy)) = (quantization(record.inputs[0]), quantization(record.output));
+    Conv::with_algorithm(geometry, zx, Clamp { zero_point: zy, lo, hi }, algorithm)
+}
+
+/// The step's kernel (that of the name given, or the preferred one), and its weights, checked and
+/// in the kernel's layout.
 pub(crate) fn pack_step(
     model: &Model,
     step: usize,
-    conv: &Conv,
-) -> Result<AVec<u8, ConstAlign<64>>> {
+    isa: Isa,
+    algorithm: Option<&str>,
+) -> Result<(Conv, AVec<u8, ConstAlign<64>>)> {
     model.verify_step(step)?;
     let StepWeights::Int8 { scales, bias, weights } = model.weights(step) else {
         unreachable!("a convolution has i8 weights");
     };
     let graph = model.graph();
+    let exact = algorithms(model, step, isa);
+    let chosen = exact.into_iter().find(|a| algorithm.is_none_or(|name| a.name() == name));
+    let chosen =
+        chosen.ok_or_else(|| no_algorithm(graph, step, isa, algorithm.unwrap_or_default()))?;
+    let conv = conv(graph, step, chosen);
     let record = &graph.steps[step];
     let scale = |id| graph.tensor(id).element.quantization().map_or(1.0, |(scale, _)| scale);
     let multipliers =
@@ -370,7 +387,7 @@ pub(crate) fn pack_step(
     let mut packed = AVec::new(64);
     packed.resize(conv.packed_len(), 0);
     conv.pack(weights, bias, &multipliers, &mut packed);
-    Ok(packed)
+    Ok((conv, packed))
 }
 
 /// The bytes of `x` in the same order, whatever the pixels on either side: where the plan could not

@@ -8,10 +8,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use seam_kernels::conv::{Algorithm, Conv};
+use seam_kernels::conv::Algorithm;
 use seam_kernels::isa::IsaKind;
-use seam_runtime::graph::Op;
-use seam_runtime::pack::Choice;
+use seam_runtime::pack::{self, Choice};
 use seam_runtime::{Model, Options, Session};
 
 use crate::Error;
@@ -92,8 +91,7 @@ pub fn choose(
 /// The algorithms of `step`, the preferred one first. Portable kernels are for CPUs that have no
 /// other: timing them would take longer than all the rest.
 fn worth_timing(model: &Model, options: &Options, step: usize) -> Vec<Algorithm> {
-    let Op::Conv { geometry, .. } = &model.graph().steps[step].op else { return Vec::new() };
-    let mut algorithms = Conv::algorithms(options.isa, geometry);
+    let mut algorithms = pack::algorithms(model, step, options.isa);
     if options.isa.kind() != IsaKind::Portable {
         let preferred = algorithms.first().copied();
         algorithms.retain(|a| Some(*a) == preferred || a.isa() != IsaKind::Portable);

@@ -1,0 +1,313 @@
+//! Blocks of tiles, tasks, and the order of the products.
+//!
+//! A block of tiles is transformed as a whole. Then, for a chunk of panels and for every position,
+//! each panel (first-level cache) meets all tiles of the block (second-level cache), and the
+//! chunk's sums, complete, go through the output's transform. The panels, by far the most bytes,
+//! stream through once a block: the larger the block, the less often; but its transformed codes
+//! are read once a chunk and have to stay near.
+//!
+//! With several threads a task is a block; if that gave small blocks, all threads work on the same
+//! one, first on channels of its input, then on panels.
+
+use std::ops::Range;
+
+use super::form::Form;
+use super::input::{self, Input};
+use super::output::Output;
+use super::pack::Layout;
+use super::{Kernel, Product, Words};
+use crate::conv::{Conv, Stage};
+use crate::requantize::Requantize;
+use crate::{ConvGeometry, Team, View, ViewMut};
+
+/// Bytes of a block's transformed codes: half of a small second-level cache.
+const CODES_BYTES: usize = 256 << 10;
+/// Bytes of the sums of a chunk.
+const SUMS_BYTES: usize = 128 << 10;
+/// Fewest tiles of a block, where there are as many: a panel streams from the third-level cache
+/// while it is multiplied with a block.
+const FEWEST_TILES: usize = 24;
+/// Tasks per thread, so that a slow thread holds the others up by little.
+const TASKS_PER_THREAD: usize = 4;
+
+/// How a convolution is cut into blocks and tasks.
+struct Plan {
+    layout: Layout,
+    tiles: usize,
+    tiles_in_row: usize,
+    blocks: usize,
+    /// All threads work on one block.
+    shared: bool,
+    /// Panels of a chunk.
+    chunk: usize,
+    /// Elements from tile to tile and from position to position, of codes and sums.
+    codes_strides: [usize; 2],
+    sums_strides: [usize; 2],
+    /// Bytes of a block's transformed codes, of a chunk's sums, and of a run's columns.
+    codes: usize,
+    sums: usize,
+    columns: usize,
+}
+
+impl Plan {
+    fn new<K: Kernel, const O: usize, const I: usize>(g: &ConvGeometry, threads: usize) -> Plan {
+        let layout = Layout::new::<K>(g, I * I);
+        let tiles_in_row = g.output.w.div_ceil(O);
+        let tiles = g.output.h.div_ceil(O) * tiles_in_row;
+        let row = g.group_inputs().next_multiple_of(K::Words::LANES);
+        let most = (CODES_BYTES / (2 * I * I * row)).max(FEWEST_TILES);
+        let shared = threads > 1 && tiles < threads * FEWEST_TILES;
+        let blocks = match shared {
+            true => 1,
+            false => tiles.div_ceil(most).next_multiple_of(threads).min(tiles),
+        };
+        let block = tiles.div_ceil(blocks);
+        let panels = layout.panel_count::<K>();
+        let chunk = (SUMS_BYTES / (4 * I * I * block * K::COLUMNS)).clamp(1, panels);
+
+        // An odd number of cache lines: positions that lie a power of two apart would share sets.
+        let lines = |bytes: usize| (bytes.div_ceil(64) | 1) * 64;
+        let sums_row = chunk * K::COLUMNS;
+        let (codes_position, sums_position) = (lines(2 * block * row), lines(4 * block * sums_row));
+        Plan {
+            layout,
+            tiles,
+            tiles_in_row,
+            blocks,
+            shared,
+            chunk,
+            codes_strides: [row, codes_position / 2],
+            sums_strides: [sums_row, sums_position / 4],
+            codes: I * I * codes_position,
+            sums: I * I * sums_position,
+            columns: (2 * input::columns_len::<K::Words, O, I>()).next_multiple_of(64),
+        }
+    }
+
+    /// Bytes of scratch memory: for every thread its columns and sums; codes for each, or for all.
+    fn scratch(&self, threads: usize) -> usize {
+        let codes = if self.shared { 1 } else { threads };
+        codes * self.codes + threads * (self.sums + self.columns)
+    }
+
+    fn block(&self, block: usize) -> Range<usize> {
+        part(self.tiles, block, self.blocks)
+    }
+}
+
+/// Part `i` of `count` even ones of `0..all`.
+fn part(all: usize, i: usize, count: usize) -> Range<usize> {
+    all * i / count..all * (i + 1) / count
+}
+
+/// Bytes of scratch memory for a team of `threads`.
+pub(crate) fn scratch_len<K: Kernel, F: Form<O, I>, const O: usize, const I: usize>(
+    geometry: &ConvGeometry,
+    threads: usize,
+) -> usize {
+    Plan::new::<K, O, I>(geometry, threads).scratch(threads) + 64
+}
+
+/// What every task reads.
+struct Job<'a> {
+    conv: &'a Conv,
+    stage: Requantize,
+    plan: Plan,
+    packed: &'a [u8],
+    x: View<'a>,
+    y: *mut u8,
+    y_stride: usize,
+    /// Columns and sums of every thread, then codes.
+    scratch: *mut u8,
+    threads: usize,
+}
+
+// SAFETY: tasks write disjoint tiles and channels of `y`, and each thread its own part of
+// `scratch`, or disjoint channels of the codes that all share.
+unsafe impl Sync for Job<'_> {}
+
+/// Runs the convolution.
+///
+/// # Safety
+/// The CPU has the instructions of `K`. Lengths and shapes were checked by [`Conv::run`].
+pub(crate) unsafe fn run<K: Kernel, F: Form<O, I>, const O: usize, const I: usize>(
+    conv: &Conv,
+    packed: &[u8],
+    x: View,
+    mut y: ViewMut,
+    scratch: &mut [u8],
+    team: &Team,
+) {
+    let Stage::Requantize(stage) = conv.stage() else {
+        unreachable!("`Conv::with_fixed_point` takes no Winograd kernel")
+    };
+    let (g, threads) = (conv.geometry(), team.threads());
+    let plan = Plan::new::<K, O, I>(g, threads);
+    let padding = scratch.as_ptr().align_offset(64);
+    let job = Job {
+        conv,
+        stage,
+        packed,
+        x,
+        y_stride: y.pixel_stride(),
+        y: y.data().as_mut_ptr(),
+        scratch: scratch[padding..][..plan.scratch(threads)].as_mut_ptr(),
+        threads,
+        plan,
+    };
+    let plan = &job.plan;
+    let (inputs, panels) = (g.group_inputs(), plan.layout.panel_count::<K>());
+    if !plan.shared {
+        team.run(g.groups * plan.blocks, &|task, thread| {
+            let (group, tiles) = (task / plan.blocks, plan.block(task % plan.blocks));
+            // SAFETY: the caller's; every block of a group belongs to one task, and `thread` is
+            // below the team's threads.
+            unsafe {
+                job.input::<K, F, O, I>(group, &tiles, 0..inputs, thread);
+                job.products::<K, F, O, I>(group, &tiles, 0..panels, thread);
+            }
+        });
+        return;
+    }
+    let tiles = 0..plan.tiles;
+    let vectors = inputs.div_ceil(K::Words::LANES);
+    let most = threads * TASKS_PER_THREAD;
+    for group in 0..g.groups {
+        let tasks = vectors.min(most);
+        team.run(tasks, &|task, thread| {
+            let vectors = part(vectors, task, tasks);
+            let end = (vectors.end * K::Words::LANES).min(inputs);
+            // SAFETY: the caller's; every vector of channels belongs to one task.
+            unsafe {
+                job.input::<K, F, O, I>(group, &tiles, vectors.start * K::Words::LANES..end, thread)
+            }
+        });
+        let tasks = panels.min(most);
+        team.run(tasks, &|task, thread| {
+            // SAFETY: the caller's; every panel belongs to one task.
+            unsafe { job.products::<K, F, O, I>(group, &tiles, part(panels, task, tasks), thread) }
+        });
+    }
+}
+
+impl Job<'_> {
+    /// Where `thread` has its columns and sums, and the codes that it works on.
+    fn scratch(&self, thread: usize) -> (*mut i16, *mut i32, *mut i16) {
+        let plan = &self.plan;
+        let own = plan.columns + plan.sums;
+        let codes = if plan.shared { 0 } else { thread * plan.codes };
+        let at = |offset: usize| self.scratch.wrapping_add(offset);
+        (
+            at(thread * own).cast(),
+            at(thread * own + plan.columns).cast(),
+            at(self.threads * own + codes).cast(),
+        )
+    }
+
+    /// Transforms the codes of `channels`, counted within the group.
+    ///
+    /// # Safety
+    /// As [`run`]; no other running task has this `thread`, or these channels of shared codes.
+    unsafe fn input<K: Kernel, F: Form<O, I>, const O: usize, const I: usize>(
+        &self,
+        group: usize,
+        tiles: &Range<usize>,
+        channels: Range<usize>,
+        thread: usize,
+    ) {
+        let (columns, _, codes) = self.scratch(thread);
+        let [tile_stride, position_stride] = self.plan.codes_strides;
+        let geometry = self.conv.geometry();
+        let first = group * geometry.group_inputs();
+        // SAFETY: the scratch memory holds the block's codes and a run's columns; the rest is the
+        // caller's.
+        unsafe {
+            K::input::<F, O, I>(&Input {
+                geometry,
+                zero_point: self.conv.input_zero_point(),
+                data: self.x.data(),
+                pixel_stride: self.x.pixel_stride(),
+                to: codes.add(channels.start),
+                channels: first + channels.start..first + channels.end,
+                tiles: tiles.clone(),
+                tiles_in_row: self.plan.tiles_in_row,
+                columns,
+                tile_stride,
+                position_stride,
+            });
+        }
+    }
+
+    /// Multiplies the block's codes with `panels` and writes their channels.
+    ///
+    /// # Safety
+    /// As [`run`], after [`Job::input`] of all channels; no other running task has this `thread`,
+    /// or these tiles and panels.
+    unsafe fn products<K: Kernel, F: Form<O, I>, const O: usize, const I: usize>(
+        &self,
+        group: usize,
+        tiles: &Range<usize>,
+        panels: Range<usize>,
+        thread: usize,
+    ) {
+        /// What sums start from, but at one position.
+        static ZEROS: [i32; 64] = [0; 64];
+        let plan = &self.plan;
+        let layout = &plan.layout;
+        let outputs = self.conv.geometry().group_outputs();
+        let (_, sums, codes) = self.scratch(thread);
+        let [codes_tile, codes_position] = plan.codes_strides;
+        let [sums_tile, sums_position] = plan.sums_strides;
+        let register_tiles = tiles.len().div_ceil(K::ROWS);
+        for first in panels.clone().step_by(plan.chunk) {
+            let chunk = first..(first + plan.chunk).min(panels.end);
+            let of_group = |panel: usize| group * layout.columns + panel * K::COLUMNS;
+            // SAFETY: offsets are those of `Layout`, and `packed` has its length; the scratch
+            // memory holds what the plan says; the chunk's channels are the output's.
+            unsafe {
+                let packed = self.packed.as_ptr();
+                for position in 0..I * I {
+                    for panel in chunk.clone() {
+                        let starts = packed.add(layout.starts + 4 * of_group(panel));
+                        let to =
+                            sums.add(position * sums_position + (panel - chunk.start) * K::COLUMNS);
+                        for i in 0..register_tiles {
+                            let rows = part(tiles.len(), i, register_tiles);
+                            K::product(&Product {
+                                a: codes.add(position * codes_position + rows.start * codes_tile),
+                                a_stride: codes_tile,
+                                rows: rows.len(),
+                                b: packed.add(layout.panel::<K>(group, panel, position)).cast(),
+                                half: layout.width::<K>(panel) < K::COLUMNS,
+                                pairs: layout.pairs,
+                                start: if position == I + 1 {
+                                    starts.cast()
+                                } else {
+                                    ZEROS.as_ptr()
+                                },
+                                to: to.add(rows.start * sums_tile),
+                                to_stride: sums_tile,
+                            });
+                        }
+                    }
+                }
+                let column = 4 * of_group(chunk.start);
+                let channel = chunk.start * K::COLUMNS;
+                K::output::<F, O, I>(&Output {
+                    geometry: self.conv.geometry(),
+                    stage: self.stage,
+                    tiles: tiles.clone(),
+                    tiles_in_row: plan.tiles_in_row,
+                    sums,
+                    tile_stride: sums_tile,
+                    position_stride: sums_position,
+                    channels: (outputs - channel).min(chunk.len() * K::COLUMNS),
+                    behind: packed.add(column).cast(),
+                    multipliers: packed.add(layout.multipliers + column).cast(),
+                    y: self.y.add(group * outputs + channel),
+                    y_stride: self.y_stride,
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! 3×3 convolution with fewer products, by Winograd's minimal filtering, exact in integers.
+//!
+//! # The transforms
+//!
+//! F(m, 3) computes m outputs `y = Aᵀ[(G g) ⊙ (Bᵀ d)]` of a filter of three taps from m + 2
+//! inputs, with m + 2 products where the definition takes 3m. Nested in two dimensions, F(2×2)
+//! spends 16 products on 4 outputs (36 by definition), F(4×4) spends 36 on 16 (144). An image is
+//! cut into tiles of m × m outputs; every tile's (m + 2) × (m + 2) inputs are transformed, so are
+//! the weights when they are packed, and what is left between them is, for each of the positions,
+//! a product of matrices (tiles × input channels) · (input channels × output channels): that is
+//! where the time goes, in pairs of i16 (`vpmaddwd`, `vpdpwssd`, `smlal`).
+//!
+//! # Whole numbers
+//!
+//! `Bᵀ` and `Aᵀ` are integers; `G` has fractions. Each row of `G` is multiplied by the smallest
+//! factor that makes it whole, and what that factor lacks to a common one is made up for in the
+//! output's transform. For F(4, 3) the rows (1, 0, 0)/4, −(1, 1, 1)/6, −(1, −1, 1)/6,
+//! (1, 2, 4)/24, (1, −2, 4)/24, (0, 0, 1) lose their denominators, products are multiplied by
+//! 6, 4, 4, 1, 1, 24, and the outcome is 24·y. The four outputs' sums have the common factors
+//! 1, 2, 4, 4, which are never multiplied in: 24, 12, 6, 6 times y. In two dimensions the factors
+//! multiply: 576·y for a tile's first output, 36·y for its last. For F(2, 3) all of `G` is doubled
+//! and every output comes out as 4·y.
+//!
+//! # Sixteen bits suffice for the operands
+//!
+//! Codes are transformed as they are, without their zero point. A code lies in 0..=255, so a
+//! transformed one is at most 255 times the larger of the sums of the positive and of the negative
+//! coefficients: 68·255 = 17,340 for F(4×4) (two of its middle rows), 4·255 for F(2×2). A
+//! transformed weight is at most 7·7·127 = 6,223, or 3·3·127. Intermediate values may wrap around,
+//! since addition modulo 2^16 does not mind.
+//!
+//! # Sums modulo 2^32
+//!
+//! Products are summed in i32, where they may well wrap around: 512 channels of extreme weights and
+//! codes pass 2^31 many times over. It does no harm. Everything from the products on is addition and
+//! multiplication of integers, so the outcome is right modulo 2^32: at the worst position it is
+//! 576·y = 9·2^6·y. Multiplying by 954,437,177, the inverse of 9 modulo 2^32, leaves 2^6·y, and an
+//! arithmetic shift to the right by 6 leaves y, provided that −2^25 <= y < 2^25.
+//!
+//! # The proof
+//!
+//! Nothing keeps y in that range by itself, so it is proved for each output channel when weights are
+//! packed. Let P and N be the sums of its positive and of its negative weights' magnitudes: the sum
+//! of products of codes lies between −255·N and 255·P, whatever the codes. Only its width matters,
+//! since an offset can centre it: `255 (P + N) < 2^26` is enough, for every zero point, padding and
+//! bias. (F(2×2) has 30 bits instead of 26.) The offset costs nothing: an input of ones is
+//! transformed to zero but for position (1, 1), from where every output gets the same, so the sums
+//! of that position start from 36 (or 4) times the offset. The bias, the zero point's part
+//! `−zx · Σw` and the offset taken back are one number that is added behind the shift.
+//!
+//! Layers with a channel that breaks the bound are refused ([`pack::is_exact`]) and run by another
+//! algorithm. It takes more than 230 input channels, all of whose weights are ±127.
+//!
+//! # The way of the data
+//!
+//! | hop | file |
+//! |---|---|
+//! | the matrices, one dimension at a time | [`form`] |
+//! | weights transformed and laid out, the bound | [`pack`] |
+//! | codes to transformed codes | [`input`] |
+//! | products | a file per instruction set |
+//! | sums to codes | [`output`] |
+//! | blocks of tiles, tasks | [`driver`] |
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+pub(crate) mod driver;
+pub(crate) mod form;
+mod input;
+mod output;
+pub(crate) mod pack;
+
+use crate::ConvGeometry;
+use crate::requantize::Requantize;
+use form::{Form, Vector};
+use input::Input;
+use output::Output;
+
+/// Fewest channels of a group, on either side: below that, lanes would mostly be empty.
+const FEWEST_CHANNELS: usize = 8;
+
+/// Whether this is a convolution that the transforms are made for.
+pub(crate) fn supports(g: &ConvGeometry) -> bool {
+    g.window.kernel == [3, 3]
+        && g.window.stride == [1, 1]
+        && g.window.dilation == [1, 1]
+        && g.group_inputs().min(g.group_outputs()) >= FEWEST_CHANNELS
+}
+
+/// A register tile: the sums of one position for `rows` tiles and a panel's channels.
+pub(crate) struct Product {
+    /// Transformed codes of the first tile, and elements from tile to tile.
+    pub(crate) a: *const i16,
+    pub(crate) a_stride: usize,
+    /// Tiles, `1..=Kernel::ROWS`.
+    pub(crate) rows: usize,
+    /// Transformed weights: for every pair of input channels, for every column, the pair.
+    pub(crate) b: *const i16,
+    /// The panel has half of [`Kernel::COLUMNS`].
+    pub(crate) half: bool,
+    /// Pairs of input channels.
+    pub(crate) pairs: usize,
+    /// What the sums of every tile start from, one per column.
+    pub(crate) start: *const i32,
+    /// Where they go, and elements from tile to tile.
+    pub(crate) to: *mut i32,
+    pub(crate) to_stride: usize,
+}
+
+/// The instructions: vectors for the transforms, a register tile for the products.
+///
+/// # Safety
+/// An implementation reads `2 * pairs` codes of each of a [`Product`]'s rows, the panel's weights
+/// and starts, and writes the panel's columns of each row. Its `input` and `output` call
+/// [`input::transform`] and [`output::transform`].
+pub(crate) unsafe trait Kernel {
+    /// Lanes of i16.
+    type Words: Words;
+    /// Lanes of i32.
+    type Sums: Sums;
+    /// Rows of a full register tile.
+    const ROWS: usize;
+    /// Columns of a full panel, a multiple of twice the lanes of [`Kernel::Sums`].
+    const COLUMNS: usize;
+
+    /// [`input::transform`], compiled for the instructions.
+    ///
+    /// # Safety
+    /// As there, and the CPU has the instructions.
+    unsafe fn input<F: Form<O, I>, const O: usize, const I: usize>(job: &Input);
+
+    /// Runs one register tile.
+    ///
+    /// # Safety
+    /// The CPU has the instructions, and everything that the trait says is read or written may be.
+    unsafe fn product(job: &Product);
+
+    /// [`output::transform`], compiled for the instructions.
+    ///
+    /// # Safety
+    /// As there, and the CPU has the instructions.
+    unsafe fn output<F: Form<O, I>, const O: usize, const I: usize>(job: &Output);
+}
+
+/// A vector of i16, for the input's transform.
+///
+/// # Safety
+/// Functions read or write [`Words::LANES`] elements and need no instruction that the
+/// [`Kernel`]'s functions were not compiled for.
+pub(crate) unsafe trait Words: Vector {
+    /// Elements.
+    const LANES: usize;
+    /// Codes, widened.
+    ///
+    /// # Safety
+    /// `from` may be read for that many bytes, and the CPU has the instructions.
+    unsafe fn codes(from: *const u8) -> Self;
+    /// # Safety
+    /// `from` may be read for that many elements, and the CPU has the instructions.
+    unsafe fn load(from: *const i16) -> Self;
+    /// # Safety
+    /// `to` may be written for that many elements, and the CPU has the instructions.
+    unsafe fn store(self, to: *mut i16);
+}
+
+/// A vector of i32, for the output's transform.
+///
+/// # Safety
+/// Functions read or write [`Sums::LANES`] elements and need no instruction that the
+/// [`Kernel`]'s functions were not compiled for.
+pub(crate) unsafe trait Sums: Vector {
+    /// Elements.
+    const LANES: usize;
+    /// The output stage's constants.
+    type Stage: Copy;
+    /// # Safety
+    /// The CPU has the instructions.
+    unsafe fn stage(stage: Requantize) -> Self::Stage;
+    /// # Safety
+    /// `from` may be read for that many elements, and the CPU has the instructions.
+    unsafe fn load(from: *const i32) -> Self;
+    /// `(self * factor) >> shift`.
+    ///
+    /// # Safety
+    /// The CPU has the instructions.
+    unsafe fn divide(self, factor: i32, shift: u32) -> Self;
+    /// Sends the sums through the output stage and stores the first `n` codes.
+    ///
+    /// # Safety
+    /// `multipliers` may be read for that many elements, `y` be written for `n`, which is at most
+    /// as many, and the CPU has the instructions.
+    unsafe fn store_codes(self, stage: Self::Stage, multipliers: *const f32, y: *mut u8, n: usize);
+}
