@@ -208,17 +208,31 @@ impl Conv {
         input_zero_point: u8,
         stage: FixedPoint,
     ) -> Conv {
-        let algorithm = algorithms(isa, &geometry).find(|a| a.0.kind == Kind::Gemm);
+        let mut algorithms = Conv::algorithms(isa, &geometry).into_iter();
+        let algorithm = algorithms.find(|a| a.0.kind == Kind::Gemm);
         let algorithm = algorithm.expect("the portable kernel runs all");
         let clamp = Clamp::none(0);
         let conv = Conv::with_algorithm(geometry, input_zero_point, clamp, algorithm);
         Conv { stage: Stage::FixedPoint(stage), ..conv }
     }
 
-    /// The kernels that can run `geometry` with `isa`, the preferred one first: kernels of weaker
-    /// instruction sets stand behind those of the instruction set itself.
+    /// The kernels that can run `geometry` with `isa`, the preferred one first.
+    ///
+    /// Depthwise kernels of any instruction set stand before a product of matrices that are one
+    /// column wide, and Winograd kernels before the direct ones of their own instruction set, if
+    /// that is the strongest; within a kind, the stronger instruction set stands first.
     pub fn algorithms(isa: Isa, geometry: &ConvGeometry) -> Vec<Algorithm> {
-        algorithms(isa, geometry).collect()
+        let has = |e: &&Entry| e.isa <= isa.kind() && Isa::new(e.isa).is_some();
+        let of_strength = TABLE.iter().rev().filter(has).map(Algorithm);
+        let mut algorithms: Vec<_> = of_strength.filter(|a| a.runs(geometry)).collect();
+        let strongest = algorithms.first().map(|a| a.isa());
+        algorithms.sort_by_key(|a| match a.0.kind {
+            Kind::Depthwise => 0,
+            Kind::Winograd if Some(a.isa()) == strongest => 1,
+            Kind::Gemm => 2,
+            Kind::Winograd => 3,
+        });
+        algorithms
     }
 
     /// Shapes, window and groups.
@@ -285,14 +299,4 @@ impl Conv {
     pub(crate) fn stage(&self) -> Stage {
         self.stage
     }
-}
-
-/// Depthwise kernels of any instruction set stand before a product of matrices that are one column
-/// wide; within a kind, the stronger instruction set stands first.
-fn algorithms(isa: Isa, geometry: &ConvGeometry) -> impl Iterator<Item = Algorithm> {
-    let has = move |e: &&Entry| e.isa <= isa.kind() && Isa::new(e.isa).is_some();
-    [Kind::Depthwise, Kind::Winograd, Kind::Gemm].into_iter().flat_map(move |kind| {
-        let of_kind = TABLE.iter().rev().filter(has).filter(move |e| e.kind == kind);
-        of_kind.map(Algorithm).filter(|a| a.runs(geometry))
-    })
 }

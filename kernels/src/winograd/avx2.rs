@@ -62,29 +62,20 @@ unsafe fn product<const R: usize, const V: usize>(job: &Product) {
                 *sum = _mm256_loadu_si256(job.start.add(8 * v).cast());
             }
         }
-        let (mut a, mut b) = (job.a, job.b);
-        let mut pair = || {
+        let a: [*const i16; R] = std::array::from_fn(|r| job.a.add(r * job.a_stride));
+        let mut b = job.b;
+        for pair in 0..job.pairs {
             let mut w = [_mm256_setzero_si256(); V];
             for (v, w) in w.iter_mut().enumerate() {
                 *w = _mm256_loadu_si256(b.add(16 * v).cast());
             }
             for (r, row) in sums.iter_mut().enumerate() {
-                let codes = a.add(r * job.a_stride).cast::<i32>().read_unaligned();
-                let codes = _mm256_set1_epi32(codes);
+                let codes = _mm256_set1_epi32(a[r].add(2 * pair).cast::<i32>().read_unaligned());
                 for (sum, w) in row.iter_mut().zip(w) {
                     *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(codes, w));
                 }
             }
-            a = a.add(2);
             b = b.add(16 * V);
-        };
-        // Unrolled: the loop's own instructions would take issue slots from the products.
-        for _ in 0..job.pairs / 2 {
-            pair();
-            pair();
-        }
-        if job.pairs % 2 == 1 {
-            pair();
         }
         for (r, row) in sums.into_iter().enumerate() {
             for (v, sum) in row.into_iter().enumerate() {

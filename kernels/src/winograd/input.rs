@@ -139,7 +139,10 @@ unsafe fn rows<W: Words, F: Form<O, I>, const O: usize, const I: usize>(
             let to = to.add(tile * job.tile_stride);
             for i in 0..I {
                 let from = job.columns.add((i * (RUN * O + I - O) + tile * O) * W::LANES);
-                let d = std::array::from_fn(|j| W::load(from.add(j * W::LANES)));
+                let mut d = [W::load(from); I];
+                for (j, d) in d.iter_mut().enumerate().skip(1) {
+                    *d = W::load(from.add(j * W::LANES));
+                }
                 for (j, v) in F::input(d).into_iter().enumerate() {
                     v.store(to.add((i * I + j) * job.position_stride));
                 }

@@ -52,10 +52,14 @@ pub(super) unsafe fn transform<S: Sums, F: Form<O, I>, const O: usize, const I: 
                 let multipliers = job.multipliers.add(channel);
                 let n = (job.channels - channel).min(S::LANES);
                 // Columns first, then rows.
-                let columns: [[S; O]; I] = std::array::from_fn(|j| {
-                    let at = |i| sums.add((i * I + j) * job.position_stride + channel);
-                    F::output(std::array::from_fn(|i| S::load(at(i))))
-                });
+                let mut columns = [[behind; O]; I];
+                for (j, column) in columns.iter_mut().enumerate() {
+                    let mut m = [behind; I];
+                    for (i, m) in m.iter_mut().enumerate() {
+                        *m = S::load(sums.add((i * I + j) * job.position_stride + channel));
+                    }
+                    *column = F::output(m);
+                }
                 for i in 0..high {
                     let row = columns.map(|column| column[i]);
                     for (j, v) in F::output(row).into_iter().enumerate().take(wide) {
