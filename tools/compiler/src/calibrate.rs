@@ -42,12 +42,13 @@ pub struct Calibration {
     pub(crate) channels: HashMap<String, ChannelStatistics>,
 }
 
-/// Extremes and mean square of every channel of a tensor.
+/// Extremes, mean and mean square of every channel of a tensor.
 #[derive(Clone, Debug)]
 pub(crate) struct ChannelStatistics {
     /// Zero counts as seen: a range must hold it to have an exact code for it.
     pub(crate) min: Vec<f32>,
     pub(crate) max: Vec<f32>,
+    sums: Vec<f64>,
     squares: Vec<f64>,
     /// Values that are not zero.
     nonzero: Vec<u64>,
@@ -56,11 +57,12 @@ pub(crate) struct ChannelStatistics {
 }
 
 impl ChannelStatistics {
-    fn new(channels: usize) -> ChannelStatistics {
+    pub(crate) fn new(channels: usize) -> ChannelStatistics {
         let zeros = vec![0.0; channels];
         ChannelStatistics {
             min: zeros.clone(),
             max: zeros,
+            sums: vec![0.0; channels],
             squares: vec![0.0; channels],
             nonzero: vec![0; channels],
             count: 0,
@@ -71,6 +73,10 @@ impl ChannelStatistics {
     pub(crate) fn range(&self) -> (f32, f32) {
         let min = self.min.iter().fold(0f32, |m, &x| m.min(x));
         (min, self.max.iter().fold(0f32, |m, &x| m.max(x)))
+    }
+
+    pub(crate) fn mean(&self, channel: usize) -> f64 {
+        self.sums[channel] / self.count.max(1) as f64
     }
 
     pub(crate) fn mean_square(&self, channel: usize) -> f64 {
@@ -135,7 +141,7 @@ pub fn calibrate(
 }
 
 /// What is kept of a tensor's values.
-trait Statistic: Clone + Send + Sync {
+pub(crate) trait Statistic: Clone + Send + Sync {
     fn see(&mut self, values: &[f32]);
     fn merge(&mut self, other: &Self);
 }
@@ -153,6 +159,7 @@ impl Statistic for ChannelStatistics {
                 self.max[c] = self.max[c].max(x);
             }
             self.nonzero[c] += plane.iter().filter(|x| **x != 0.0).count() as u64;
+            self.sums[c] += plane.iter().map(|x| f64::from(*x)).sum::<f64>();
             self.squares[c] += plane.iter().map(|x| f64::from(x * x)).sum::<f64>();
         }
         self.count += pixels as u64;
@@ -162,6 +169,7 @@ impl Statistic for ChannelStatistics {
         for c in 0..self.min.len() {
             self.min[c] = self.min[c].min(other.min[c]);
             self.max[c] = self.max[c].max(other.max[c]);
+            self.sums[c] += other.sums[c];
             self.squares[c] += other.squares[c];
             self.nonzero[c] += other.nonzero[c];
         }

@@ -15,6 +15,7 @@ use seam_runtime::graph::{self, Candidate, Element, Graph, Op, Step, StepData, T
 use seam_runtime::preprocess::Preprocess;
 use seam_runtime::validate::accumulator_fits;
 
+use crate::calibrate::ChannelStatistics;
 use crate::lower::{Bounds, Kind, LowStep, Program, Weights, lower};
 use crate::{Calibration, Error, Network};
 
@@ -95,7 +96,8 @@ fn quantize(
             }
             Kind::Conv { geometry, weights, clamp } => {
                 let (sx, zx) = codes(element(low.inputs[0]));
-                match int8_weights(geometry, weights, sx, zx) {
+                let seen = calibration.channels.get(&program.tensors[low.inputs[0]].name);
+                match int8_weights(geometry, weights, sx, zx, seen) {
                     Some(weights) => data.push(weights),
                     None => return Ok(Err(low.name.clone())),
                 }
@@ -280,19 +282,33 @@ fn code_bounds(bounds: Bounds, output: Element) -> (u8, u8) {
 /// Largest bias: leaves the products the other half of i32.
 const MAX_BIAS: f64 = (1u32 << 30) as f64;
 
-/// `None` where an accumulator could pass i32.
-fn int8_weights(geometry: &ConvGeometry, weights: &Weights, sx: f32, zx: u8) -> Option<StepData> {
+/// Weights and biases as integers; `None` where an accumulator could pass i32.
+///
+/// What rounding the weights adds to a channel's mean, over the inputs that were seen, is taken off
+/// its bias (Nagel et al., ICCV 2019, section 4.2, with measured means).
+fn int8_weights(
+    geometry: &ConvGeometry,
+    weights: &Weights,
+    sx: f32,
+    zx: u8,
+    seen: Option<&ChannelStatistics>,
+) -> Option<StepData> {
     let depth = geometry.depth();
     let rows = ohwi(geometry, weights);
+    let means = seen.map(|seen| tap_means(geometry, seen));
     let biases = biases(weights);
     let mut scales = Vec::with_capacity(biases.len());
     let mut bias = Vec::with_capacity(biases.len());
     let mut codes = Vec::with_capacity(rows.len());
-    for (row, &b) in rows.chunks_exact(depth).zip(biases) {
+    for (channel, (row, &b)) in rows.chunks_exact(depth).zip(biases).enumerate() {
         let scale = weight_scale(row, b, sx);
         let first = codes.len();
         codes.extend(row.iter().map(|w| (w / scale).round_ties_even().clamp(-127.0, 127.0) as i8));
-        let b = (f64::from(b) / (f64::from(sx) * f64::from(scale))).round_ties_even();
+        let means = means.iter().flat_map(|m| &m[channel / geometry.group_outputs() * depth..]);
+        let error = |(w, q): (&f32, &i8)| f64::from(*q) * f64::from(scale) - f64::from(*w);
+        let errors = row.iter().zip(&codes[first..]).map(error);
+        let shift: f64 = errors.zip(means).map(|(error, mean)| error * mean).sum();
+        let b = ((f64::from(b) - shift) / (f64::from(sx) * f64::from(scale))).round_ties_even();
         let b = b.clamp(-MAX_BIAS, MAX_BIAS) as i32;
         if !accumulator_fits(zx, b, &codes[first..]) {
             return None;
@@ -301,6 +317,28 @@ fn int8_weights(geometry: &ConvGeometry, weights: &Weights, sx: f32, zx: u8) -> 
         bias.push(b);
     }
     Some(StepData::Int8 { scales, bias, weights: codes })
+}
+
+/// The mean of what each weight of a group's rows is multiplied by, group after group: its input
+/// channel's, times the share of the outputs whose tap lies inside the image.
+fn tap_means(geometry: &ConvGeometry, seen: &ChannelStatistics) -> Vec<f64> {
+    let ConvGeometry { input, output, window, groups } = geometry;
+    let inside = |tap: [usize; 2]| {
+        let at = |i| window.tap(*input, [i / output.w, i % output.w], tap);
+        (0..output.pixels()).filter(|&i| at(i).is_some()).count() as f64
+    };
+    let mut means = Vec::with_capacity(groups * geometry.depth());
+    for group in 0..*groups {
+        let first = group * geometry.group_inputs();
+        for tap in 0..window.taps() {
+            let share =
+                inside([tap / window.kernel[1], tap % window.kernel[1]]) / output.pixels() as f64;
+            // A flattened image repeats its channels from pixel to pixel.
+            let channel = |i: usize| (first + i) % seen.min.len();
+            means.extend((0..geometry.group_inputs()).map(|i| share * seen.mean(channel(i))));
+        }
+    }
+    means
 }
 
 /// absmax / 127; more where the bias would not fit, or where there is no weight to tell.
@@ -354,4 +392,65 @@ fn ohwi(geometry: &ConvGeometry, weights: &Weights) -> Vec<f32> {
         }
     }
     ordered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibrate::Statistic;
+    use crate::network::{Conv, Sliding};
+    use seam_kernels::Window;
+
+    #[test]
+    fn rounded_weights_leave_the_mean_of_every_channel_where_it_was() {
+        let window = Window { kernel: [3, 3], stride: [2, 2], dilation: [1, 1], pad: [1, 0] };
+        let geometry = ConvGeometry {
+            input: Shape { h: 5, w: 7, c: 4 },
+            output: Shape { h: 3, w: 3, c: 2 },
+            window,
+            groups: 2,
+        };
+        let weights: Vec<f32> = (0..36).map(|i| ((i * 29 % 37) as f32 - 18.0) / 17.0).collect();
+        let sliding =
+            Sliding { kernel: [3, 3], stride: [2, 2], dilation: [1, 1], pads: [1, 0, 1, 0] };
+        let bias = vec![0.5, -0.25];
+        let conv = Conv { dims: [2, 2, 3, 3], groups: 2, window: sliding, weights, bias };
+        let channels = [0.3f32, 2.0, 1.1, 0.7];
+        let mut seen = ChannelStatistics::new(4);
+        let planes: Vec<f32> = channels.iter().flat_map(|&x| [x; 35]).collect();
+        seen.see(&planes);
+        // The sum over all outputs on an image whose channels are constant.
+        let total = |channel: usize, weight: &dyn Fn(usize, usize, usize) -> f64, bias: f64| {
+            let mut total = 9.0 * bias;
+            for (o, y, x) in (0..81).map(|i| (i / 9, i / 3 % 3, i % 3)) {
+                if window.tap(geometry.input, [o / 3, o % 3], [y, x]).is_some() {
+                    for i in 0..2 {
+                        total += weight(i, y, x) * f64::from(channels[2 * channel + i]);
+                    }
+                }
+            }
+            total
+        };
+        let weights = Weights::Conv(std::sync::Arc::new(conv.clone()));
+        let sx = 0.01;
+        let Some(StepData::Int8 { scales, bias, weights: codes }) =
+            int8_weights(&geometry, &weights, sx, 0, Some(&seen))
+        else {
+            panic!("the sums are small");
+        };
+        for o in 0..2 {
+            let of = |i: usize, y: usize, x: usize| ((o * 2 + i) * 3 + y) * 3 + x;
+            let fp32 = total(o, &|i, y, x| conv.weights[of(i, y, x)].into(), conv.bias[o].into());
+            let scale = f64::from(scales[o]);
+            let code = |i: usize, y: usize, x: usize| codes[((o * 3 + y) * 3 + x) * 2 + i];
+            let int8 = |bias: f64| total(o, &|i, y, x| scale * f64::from(code(i, y, x)), bias);
+            let step = f64::from(sx) * scale;
+            let corrected = (int8(f64::from(bias[o]) * step) - fp32).abs();
+            assert!(corrected <= 9.0 * step, "{corrected}");
+            assert!(
+                corrected < (int8(conv.bias[o].into()) - fp32).abs() / 4.0,
+                "no correction seen"
+            );
+        }
+    }
 }
