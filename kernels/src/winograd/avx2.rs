@@ -49,7 +49,7 @@ pub(super) unsafe fn input<F: Form<O, I>, const O: usize, const I: usize>(job: &
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn output<F: Form<O, I>, const O: usize, const I: usize>(job: &Output) {
     // SAFETY: the caller's.
-    unsafe { output::transform::<I32x8, F, O, I>(job) }
+    unsafe { output::transform::<Avx2, F, O, I>(job) }
 }
 
 #[target_feature(enable = "avx2")]

@@ -40,9 +40,11 @@ struct Plan {
     shared: bool,
     /// Panels of a chunk.
     chunk: usize,
-    /// Elements from tile to tile and from position to position, of codes and sums.
-    codes_strides: [usize; 2],
-    sums_strides: [usize; 2],
+    /// Elements of codes from tile to tile and from position to position.
+    codes_tile: usize,
+    codes_position: usize,
+    /// Elements of sums from tile to tile.
+    sums_tile: usize,
     /// Bytes of a block's transformed codes, of a chunk's sums, and of a run's columns.
     codes: usize,
     sums: usize,
@@ -66,9 +68,9 @@ impl Plan {
         let chunk = (SUMS_BYTES / (4 * I * I * block * K::COLUMNS)).clamp(1, panels);
 
         // An odd number of cache lines: positions that lie a power of two apart would share sets.
-        let lines = |bytes: usize| (bytes.div_ceil(64) | 1) * 64;
-        let sums_row = chunk * K::COLUMNS;
-        let (codes_position, sums_position) = (lines(2 * block * row), lines(4 * block * sums_row));
+        let codes_position = ((2 * block * row).div_ceil(64) | 1) * 32;
+        let sums_tile = chunk * I * I * K::COLUMNS;
+        let aligned = |bytes: usize| bytes.next_multiple_of(64);
         Plan {
             layout,
             tiles,
@@ -76,11 +78,12 @@ impl Plan {
             blocks,
             shared,
             chunk,
-            codes_strides: [row, codes_position / 2],
-            sums_strides: [sums_row, sums_position / 4],
-            codes: I * I * codes_position,
-            sums: I * I * sums_position,
-            columns: (2 * input::columns_len::<K::Words, O, I>()).next_multiple_of(64),
+            codes_tile: row,
+            codes_position,
+            sums_tile,
+            codes: 2 * I * I * codes_position,
+            sums: aligned(4 * block * sums_tile),
+            columns: aligned(2 * input::columns_len::<K::Words, O, I>()),
         }
     }
 
@@ -117,7 +120,7 @@ struct Job<'a> {
     x: View<'a>,
     y: *mut u8,
     y_stride: usize,
-    /// Columns and sums of every thread, then codes.
+    /// As [`Plan::scratch`] says.
     scratch: *mut u8,
     threads: usize,
 }
@@ -143,7 +146,8 @@ pub(crate) unsafe fn run<K: Kernel, F: Form<O, I>, const O: usize, const I: usiz
     };
     let (g, threads) = (conv.geometry(), team.threads());
     let plan = Plan::new::<K, O, I>(g, threads);
-    let padding = scratch.as_ptr().align_offset(64);
+    let unaligned = scratch.as_ptr().align_offset(64);
+    let scratch = &mut scratch[unaligned..][..plan.scratch(threads)];
     let job = Job {
         conv,
         stage,
@@ -151,7 +155,7 @@ pub(crate) unsafe fn run<K: Kernel, F: Form<O, I>, const O: usize, const I: usiz
         x,
         y_stride: y.pixel_stride(),
         y: y.data().as_mut_ptr(),
-        scratch: scratch[padding..][..plan.scratch(threads)].as_mut_ptr(),
+        scratch: scratch.as_mut_ptr(),
         threads,
         plan,
     };
@@ -170,17 +174,17 @@ pub(crate) unsafe fn run<K: Kernel, F: Form<O, I>, const O: usize, const I: usiz
         return;
     }
     let tiles = 0..plan.tiles;
-    let vectors = inputs.div_ceil(K::Words::LANES);
+    // The last one may be longer.
+    let vectors = inputs / K::Words::LANES;
     let most = threads * TASKS_PER_THREAD;
     for group in 0..g.groups {
         let tasks = vectors.min(most);
         team.run(tasks, &|task, thread| {
-            let vectors = part(vectors, task, tasks);
-            let end = (vectors.end * K::Words::LANES).min(inputs);
-            // SAFETY: the caller's; every vector of channels belongs to one task.
-            unsafe {
-                job.input::<K, F, O, I>(group, &tiles, vectors.start * K::Words::LANES..end, thread)
-            }
+            let part = part(vectors, task, tasks);
+            let end = if part.end == vectors { inputs } else { part.end * K::Words::LANES };
+            let channels = part.start * K::Words::LANES..end;
+            // SAFETY: the caller's; every channel belongs to one task.
+            unsafe { job.input::<K, F, O, I>(group, &tiles, channels, thread) }
         });
         let tasks = panels.min(most);
         team.run(tasks, &|task, thread| {
@@ -195,8 +199,8 @@ impl Job<'_> {
     fn scratch(&self, thread: usize) -> (*mut i16, *mut i32, *mut i16) {
         let plan = &self.plan;
         let own = plan.columns + plan.sums;
-        let codes = if plan.shared { 0 } else { thread * plan.codes };
         let at = |offset: usize| self.scratch.wrapping_add(offset);
+        let codes = if plan.shared { 0 } else { thread * plan.codes };
         (
             at(thread * own).cast(),
             at(thread * own + plan.columns).cast(),
@@ -216,7 +220,6 @@ impl Job<'_> {
         thread: usize,
     ) {
         let (columns, _, codes) = self.scratch(thread);
-        let [tile_stride, position_stride] = self.plan.codes_strides;
         let geometry = self.conv.geometry();
         let first = group * geometry.group_inputs();
         // SAFETY: the scratch memory holds the block's codes and a run's columns; the rest is the
@@ -224,16 +227,16 @@ impl Job<'_> {
         unsafe {
             K::input::<F, O, I>(&Input {
                 geometry,
-                zero_point: self.conv.input_zero_point(),
                 data: self.x.data(),
                 pixel_stride: self.x.pixel_stride(),
+                zero_point: self.conv.input_zero_point(),
                 to: codes.add(channels.start),
                 channels: first + channels.start..first + channels.end,
                 tiles: tiles.clone(),
                 tiles_in_row: self.plan.tiles_in_row,
                 columns,
-                tile_stride,
-                position_stride,
+                tile_stride: self.plan.codes_tile,
+                position_stride: self.plan.codes_position,
             });
         }
     }
@@ -256,8 +259,6 @@ impl Job<'_> {
         let layout = &plan.layout;
         let outputs = self.conv.geometry().group_outputs();
         let (_, sums, codes) = self.scratch(thread);
-        let [codes_tile, codes_position] = plan.codes_strides;
-        let [sums_tile, sums_position] = plan.sums_strides;
         let register_tiles = tiles.len().div_ceil(K::ROWS);
         for first in panels.clone().step_by(plan.chunk) {
             let chunk = first..(first + plan.chunk).min(panels.end);
@@ -269,13 +270,15 @@ impl Job<'_> {
                 for position in 0..I * I {
                     for panel in chunk.clone() {
                         let starts = packed.add(layout.starts + 4 * of_group(panel));
-                        let to =
-                            sums.add(position * sums_position + (panel - chunk.start) * K::COLUMNS);
+                        let place = (panel - chunk.start) * I * I + position;
+                        let to = sums.add(place * K::COLUMNS);
                         for i in 0..register_tiles {
                             let rows = part(tiles.len(), i, register_tiles);
                             K::product(&Product {
-                                a: codes.add(position * codes_position + rows.start * codes_tile),
-                                a_stride: codes_tile,
+                                a: codes.add(
+                                    position * plan.codes_position + rows.start * plan.codes_tile,
+                                ),
+                                a_stride: plan.codes_tile,
                                 rows: rows.len(),
                                 b: packed.add(layout.panel::<K>(group, panel, position)).cast(),
                                 half: layout.width::<K>(panel) < K::COLUMNS,
@@ -285,8 +288,8 @@ impl Job<'_> {
                                 } else {
                                     ZEROS.as_ptr()
                                 },
-                                to: to.add(rows.start * sums_tile),
-                                to_stride: sums_tile,
+                                to: to.add(rows.start * plan.sums_tile),
+                                to_stride: plan.sums_tile,
                             });
                         }
                     }
@@ -299,8 +302,7 @@ impl Job<'_> {
                     tiles: tiles.clone(),
                     tiles_in_row: plan.tiles_in_row,
                     sums,
-                    tile_stride: sums_tile,
-                    position_stride: sums_position,
+                    tile_stride: plan.sums_tile,
                     channels: (outputs - channel).min(chunk.len() * K::COLUMNS),
                     behind: packed.add(column).cast(),
                     multipliers: packed.add(layout.multipliers + column).cast(),

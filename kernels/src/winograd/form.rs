@@ -119,13 +119,12 @@ impl Form<4, 6> for F4 {
         unsafe {
             let (sum, difference) = (m1.add(m2), m1.sub(m2));
             let (outer_sum, outer_difference) = (m3.add(m4), m3.sub(m4));
-            let six_m0 = m0.shl::<1>().add(m0.shl::<2>());
-            let six_m5 = m5.shl::<1>().add(m5.shl::<2>());
             [
-                six_m0.add(sum.shl::<2>()).add(outer_sum),
+                // 6 m0 + 4 sum + outer sum; and below, ... + 2 outer difference + 6 m5.
+                m0.add(m0.add(sum).shl::<1>()).shl::<1>().add(outer_sum),
                 difference.shl::<1>().add(outer_difference),
                 sum.add(outer_sum),
-                difference.add(outer_difference.shl::<1>()).add(six_m5),
+                difference.add(outer_difference.add(m5).add(m5.shl::<1>()).shl::<1>()),
             ]
         }
     }

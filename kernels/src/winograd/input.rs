@@ -10,17 +10,17 @@ use super::form::Form;
 use crate::ConvGeometry;
 
 /// Tiles of a run: its columns stay in the first-level cache.
-pub(super) const RUN: usize = 8;
+const RUN: usize = 8;
 
 /// Tiles to transform.
 pub(crate) struct Input<'a> {
     pub(super) geometry: &'a ConvGeometry,
-    /// What lies on padding.
-    pub(super) zero_point: u8,
     /// The input's bytes and pixel stride.
     pub(super) data: &'a [u8],
     pub(super) pixel_stride: usize,
-    /// Input channels, from a multiple of the lanes on.
+    /// What lies on padding.
+    pub(super) zero_point: u8,
+    /// Input channels: at least as many as a vector has lanes.
     pub(super) channels: Range<usize>,
     /// Tiles, counted row by row, and how many lie in a row.
     pub(super) tiles: Range<usize>,
@@ -39,13 +39,12 @@ pub(super) const fn columns_len<W: Words, const O: usize, const I: usize>() -> u
     I * (RUN * O + I - O) * W::LANES
 }
 
-/// Transforms the tiles. Lanes behind the last channel are written too, with anything: their
-/// weights are zero.
+/// Transforms the tiles.
 ///
 /// # Safety
-/// `job.columns` has [`columns_len`] elements, `job.to` room for the tiles' channels rounded up to
-/// whole vectors, at every position; `job.data` holds the geometry's input; the CPU has the
-/// vector's instructions.
+/// `job.columns` has [`columns_len`] elements, `job.to` has room for the tiles' channels at
+/// every position, `job.data` holds the geometry's input, and the CPU has the vector's
+/// instructions.
 #[inline(always)]
 pub(super) unsafe fn transform<W: Words, F: Form<O, I>, const O: usize, const I: usize>(
     job: &Input,
@@ -54,71 +53,59 @@ pub(super) unsafe fn transform<W: Words, F: Form<O, I>, const O: usize, const I:
     while tile < job.tiles.end {
         let (ty, tx) = (tile / job.tiles_in_row, tile % job.tiles_in_row);
         let count = (job.tiles_in_row - tx).min(job.tiles.end - tile).min(RUN);
-        for channel in job.channels.clone().step_by(W::LANES) {
-            let first = (tile - job.tiles.start) * job.tile_stride + channel - job.channels.start;
-            // SAFETY: the caller's.
+        let to = (tile - job.tiles.start) * job.tile_stride;
+        for first in job.channels.clone().step_by(W::LANES) {
+            // The last vector overlaps the one before rather than end late.
+            let channel = first.min(job.channels.end - W::LANES);
+            // SAFETY: the caller's; vectors end with the channels.
             unsafe {
-                columns::<W, F, O, I>(job, ty, tx, count, channel);
-                rows::<W, F, O, I>(job, count, job.to.add(first));
+                columns::<W, F, O, I>(job, ty * O, tx * O..(tx + count) * O + I - O, channel);
+                rows::<W, F, O, I>(job, count, job.to.add(to + channel - job.channels.start));
             }
         }
         tile += count;
     }
 }
 
-/// The first pass: every column of pixels under the tiles.
+/// The first pass: columns of pixels from row `top` on, of the padded image.
 ///
 /// # Safety
-/// As [`transform`].
+/// As [`transform`]; a vector of channels from `channel` on lies in a pixel.
 #[inline(always)]
 unsafe fn columns<W: Words, F: Form<O, I>, const O: usize, const I: usize>(
     job: &Input,
-    ty: usize,
-    tx: usize,
-    count: usize,
+    top: usize,
+    columns: Range<usize>,
     channel: usize,
 ) {
-    let g = job.geometry;
-    let padding = [job.zero_point; 64];
-    let inside = |at: usize, pad: usize, size: usize| at.checked_sub(pad).filter(|&at| at < size);
-    // A row on padding does not advance.
-    let mut from = [padding.as_ptr(); I];
-    let mut advances = [0; I];
-    let mut last_row = 0;
-    for i in 0..I {
-        if let Some(y) = inside(ty * O + i, g.window.pad[0], g.input.h) {
-            let at = y * g.input.w * job.pixel_stride + channel;
-            (from[i], advances[i]) = (job.data[at..].as_ptr(), usize::MAX);
-            last_row = at;
+    let input = job.geometry.input;
+    let [pad_y, pad_x] = job.geometry.window.pad;
+    let padding = [job.zero_point; 16];
+    // Where the lines of pixels start; a line of padding does not advance.
+    let mut lines = [(padding.as_ptr(), 0); I];
+    for (i, line) in lines.iter_mut().enumerate() {
+        let y = (top + i).wrapping_sub(pad_y);
+        if y < input.h {
+            let first = y * input.w * job.pixel_stride + channel;
+            *line = (job.data[first..].as_ptr(), usize::MAX);
         }
     }
-    let first_column = tx * O;
-    let wide = count * O + I - O;
-    // Whether a vector may be read of the last pixel.
-    let right = (first_column + wide).saturating_sub(g.window.pad[1]).clamp(1, g.input.w) - 1;
-    let reaches = last_row + right * job.pixel_stride + W::LANES <= job.data.len();
-    // SAFETY: a tap inside the image has at least its channel in `data`; `reaches` says whether it
-    // has a whole vector, otherwise what there is is copied. The columns have room for the run.
+    // SAFETY: the caller's; columns outside of the image are padding too.
     unsafe {
-        for column in 0..wide {
+        let mut to = job.columns;
+        for column in columns {
+            let x = column.wrapping_sub(pad_x);
             let mut d = [W::codes(padding.as_ptr()); I];
-            if let Some(x) = inside(first_column + column, g.window.pad[1], g.input.w) {
+            if x < input.w {
                 let offset = x * job.pixel_stride;
-                for i in 0..I {
-                    let at = from[i].wrapping_add(offset & advances[i]);
-                    d[i] = if reaches || advances[i] == 0 {
-                        W::codes(at)
-                    } else {
-                        let left = job.data.as_ptr_range().end.offset_from_unsigned(at);
-                        let mut copy = padding;
-                        copy.as_mut_ptr().copy_from_nonoverlapping(at, left.min(W::LANES));
-                        W::codes(copy.as_ptr())
-                    };
+                for (d, (line, advances)) in d.iter_mut().zip(lines) {
+                    *d = W::codes(line.add(offset & advances));
                 }
             }
             for (i, v) in F::input(d).into_iter().enumerate() {
-                v.store(job.columns.add((i * (RUN * O + I - O) + column) * W::LANES));
+                v.store(to.add(i * (RUN * O + I - O) * W::LANES));
             }
+            to = to.add(W::LANES);
         }
     }
 }
@@ -135,17 +122,19 @@ unsafe fn rows<W: Words, F: Form<O, I>, const O: usize, const I: usize>(
 ) {
     // SAFETY: the caller's.
     unsafe {
-        for tile in 0..count {
-            let to = to.add(tile * job.tile_stride);
-            for i in 0..I {
-                let from = job.columns.add((i * (RUN * O + I - O) + tile * O) * W::LANES);
+        for i in 0..I {
+            let mut from = job.columns.add(i * (RUN * O + I - O) * W::LANES);
+            let mut to = to.add(i * I * job.position_stride);
+            for _ in 0..count {
                 let mut d = [W::load(from); I];
                 for (j, d) in d.iter_mut().enumerate().skip(1) {
                     *d = W::load(from.add(j * W::LANES));
                 }
                 for (j, v) in F::input(d).into_iter().enumerate() {
-                    v.store(to.add((i * I + j) * job.position_stride));
+                    v.store(to.add(j * job.position_stride));
                 }
+                from = from.add(O * W::LANES);
+                to = to.add(job.tile_stride);
             }
         }
     }

@@ -76,15 +76,17 @@ use form::{Form, Vector};
 use input::Input;
 use output::Output;
 
-/// Fewest channels of a group, on either side: below that, lanes would mostly be empty.
-const FEWEST_CHANNELS: usize = 8;
+/// Fewest input and output channels of a group: a vector of the widest [`Words`], and what fills
+/// half of the lanes.
+const FEWEST_CHANNELS: [usize; 2] = [16, 8];
 
 /// Whether this is a convolution that the transforms are made for.
 pub(crate) fn supports(g: &ConvGeometry) -> bool {
     g.window.kernel == [3, 3]
         && g.window.stride == [1, 1]
         && g.window.dilation == [1, 1]
-        && g.group_inputs().min(g.group_outputs()) >= FEWEST_CHANNELS
+        && g.group_inputs() >= FEWEST_CHANNELS[0]
+        && g.group_outputs() >= FEWEST_CHANNELS[1]
 }
 
 /// A register tile: the sums of one position for `rows` tiles and a panel's channels.
@@ -148,7 +150,7 @@ pub(crate) unsafe trait Kernel {
 /// Functions read or write [`Words::LANES`] elements and need no instruction that the
 /// [`Kernel`]'s functions were not compiled for.
 pub(crate) unsafe trait Words: Vector {
-    /// Elements.
+    /// Elements, at most 16.
     const LANES: usize;
     /// Codes, widened.
     ///

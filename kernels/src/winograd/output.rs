@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::Sums;
-use super::form::Form;
+use super::form::{Form, Vector};
+use super::{Kernel, Sums};
 use crate::ConvGeometry;
 use crate::requantize::Requantize;
 
@@ -14,10 +14,10 @@ pub(crate) struct Output<'a> {
     /// Tiles, counted row by row, and how many lie in a row.
     pub(super) tiles: Range<usize>,
     pub(super) tiles_in_row: usize,
-    /// The first sum of the first tile; elements from tile to tile and from position to position.
+    /// For every tile, for every panel, for every position, [`Kernel::COLUMNS`] sums; elements from
+    /// tile to tile.
     pub(super) sums: *const i32,
     pub(super) tile_stride: usize,
-    pub(super) position_stride: usize,
     /// Channels to write.
     pub(super) channels: usize,
     /// One per channel, padded to whole vectors: what is added behind the shift.
@@ -31,42 +31,43 @@ pub(crate) struct Output<'a> {
 /// Transforms the tiles and writes their pixels, where they lie in the output.
 ///
 /// # Safety
-/// `job.sums` holds the tiles' channels rounded up to whole vectors, at every position;
-/// `job.behind` and `job.multipliers` as many; `job.y` may be written for `job.channels` of every
-/// pixel of the output; the CPU has the vector's instructions.
+/// `job.sums`, `job.behind` and `job.multipliers` hold what they say; `job.y` may be written for
+/// `job.channels` of every pixel of the output; the CPU has the vector's instructions.
 #[inline(always)]
-pub(super) unsafe fn transform<S: Sums, F: Form<O, I>, const O: usize, const I: usize>(
+pub(super) unsafe fn transform<K: Kernel, F: Form<O, I>, const O: usize, const I: usize>(
     job: &Output,
 ) {
+    let shape = job.geometry.output;
     // SAFETY: the caller's.
     unsafe {
-        let stage = S::stage(job.stage);
+        let stage = K::Sums::stage(job.stage);
+        // Both passes go through memory: registers hold a row or a column, not a tile.
+        let mut rows = [[K::Sums::load(job.behind); I]; O];
         for tile in job.tiles.clone() {
             let [oy, ox] = [tile / job.tiles_in_row * O, tile % job.tiles_in_row * O];
-            let shape = job.geometry.output;
             let (high, wide) = ((shape.h - oy).min(O), (shape.w - ox).min(O));
             let y = job.y.add((oy * shape.w + ox) * job.y_stride);
             let sums = job.sums.add((tile - job.tiles.start) * job.tile_stride);
-            for channel in (0..job.channels).step_by(S::LANES) {
-                let behind = S::load(job.behind.add(channel));
-                let multipliers = job.multipliers.add(channel);
-                let n = (job.channels - channel).min(S::LANES);
-                // Columns first, then rows.
-                let mut columns = [[behind; O]; I];
-                for (j, column) in columns.iter_mut().enumerate() {
-                    let mut m = [behind; I];
+            for channel in (0..job.channels).step_by(K::Sums::LANES) {
+                let (panel, column) = (channel / K::COLUMNS, channel % K::COLUMNS);
+                let sums = sums.add(panel * I * I * K::COLUMNS + column);
+                for j in 0..I {
+                    let mut m = [rows[0][0]; I];
                     for (i, m) in m.iter_mut().enumerate() {
-                        *m = S::load(sums.add((i * I + j) * job.position_stride + channel));
+                        *m = K::Sums::load(sums.add((i * I + j) * K::COLUMNS));
                     }
-                    *column = F::output(m);
+                    for (row, v) in rows.iter_mut().zip(F::output(m)) {
+                        row[j] = v;
+                    }
                 }
-                for i in 0..high {
-                    let row = columns.map(|column| column[i]);
-                    for (j, v) in F::output(row).into_iter().enumerate().take(wide) {
-                        let shift = F::SHIFTS[i] + F::SHIFTS[j];
-                        let acc = v.divide(F::INVERSE, shift).add(behind);
-                        let y = y.add((i * shape.w + j) * job.y_stride + channel);
-                        acc.store_codes(stage, multipliers, y, n);
+                let behind = K::Sums::load(job.behind.add(channel));
+                let multipliers = job.multipliers.add(channel);
+                let n = (job.channels - channel).min(K::Sums::LANES);
+                for (i, row) in rows.iter().enumerate().take(high) {
+                    let y = y.add(i * shape.w * job.y_stride + channel);
+                    for (j, v) in F::output(*row).into_iter().enumerate().take(wide) {
+                        let acc = v.divide(F::INVERSE, F::SHIFTS[i] + F::SHIFTS[j]).add(behind);
+                        acc.store_codes(stage, multipliers, y.add(j * job.y_stride), n);
                     }
                 }
             }
