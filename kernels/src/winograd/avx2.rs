@@ -63,8 +63,10 @@ unsafe fn product<const R: usize, const V: usize>(job: &Product) {
             }
         }
         let a: [*const i16; R] = std::array::from_fn(|r| job.a.add(r * job.a_stride));
-        let mut b = job.b;
+        let (mut b, mut next) = (job.b, job.next);
         for pair in 0..job.pairs {
+            _mm_prefetch::<_MM_HINT_T0>(next.cast());
+            next = next.wrapping_add(job.next_step);
             let mut w = [_mm256_setzero_si256(); V];
             for (v, w) in w.iter_mut().enumerate() {
                 *w = _mm256_loadu_si256(b.add(16 * v).cast());

@@ -267,27 +267,41 @@ impl Job<'_> {
             // memory holds what the plan says; the chunk's channels are the output's.
             unsafe {
                 let packed = self.packed.as_ptr();
+                let panel_at = |position, panel| {
+                    packed.wrapping_add(layout.panel::<K>(group, panel, position))
+                };
                 for position in 0..I * I {
+                    let codes = codes.add(position * plan.codes_position);
                     for panel in chunk.clone() {
-                        let starts = packed.add(layout.starts + 4 * of_group(panel));
+                        let (b, width) = (panel_at(position, panel), layout.width::<K>(panel));
+                        // While a panel is multiplied, its successor is fetched, a part by each
+                        // tile.
+                        let next = if panel + 1 < chunk.end {
+                            panel_at(position, panel + 1)
+                        } else if position + 1 < I * I {
+                            panel_at(position + 1, chunk.start)
+                        } else {
+                            panel_at(0, chunk.end)
+                        };
+                        let start = match position == I + 1 {
+                            true => packed.add(layout.starts + 4 * of_group(panel)).cast(),
+                            false => ZEROS.as_ptr(),
+                        };
                         let place = (panel - chunk.start) * I * I + position;
                         let to = sums.add(place * K::COLUMNS);
                         for i in 0..register_tiles {
                             let rows = part(tiles.len(), i, register_tiles);
+                            let fetched = layout.pairs * 4 * width * i / register_tiles;
                             K::product(&Product {
-                                a: codes.add(
-                                    position * plan.codes_position + rows.start * plan.codes_tile,
-                                ),
+                                a: codes.add(rows.start * plan.codes_tile),
                                 a_stride: plan.codes_tile,
                                 rows: rows.len(),
-                                b: packed.add(layout.panel::<K>(group, panel, position)).cast(),
-                                half: layout.width::<K>(panel) < K::COLUMNS,
+                                b: b.cast(),
+                                next: next.wrapping_add(fetched),
+                                next_step: 4 * width / register_tiles,
+                                half: width < K::COLUMNS,
                                 pairs: layout.pairs,
-                                start: if position == I + 1 {
-                                    starts.cast()
-                                } else {
-                                    ZEROS.as_ptr()
-                                },
+                                start,
                                 to: to.add(rows.start * plan.sums_tile),
                                 to_stride: plan.sums_tile,
                             });

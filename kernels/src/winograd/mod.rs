@@ -98,6 +98,9 @@ pub(crate) struct Product {
     pub(crate) rows: usize,
     /// Transformed weights: for every pair of input channels, for every column, the pair.
     pub(crate) b: *const i16,
+    /// This tile's part of the panel to come, and bytes to prefetch of it per pair.
+    pub(crate) next: *const u8,
+    pub(crate) next_step: usize,
     /// The panel has half of [`Kernel::COLUMNS`].
     pub(crate) half: bool,
     /// Pairs of input channels.
