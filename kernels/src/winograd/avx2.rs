@@ -6,18 +6,20 @@ use std::arch::x86_64::*;
 use super::form::{Form, Vector};
 use super::input::{self, Input};
 use super::output::{self, Output};
-use super::{Kernel, Product, Sums, Words};
+use super::{Codes, Kernel, Product, Rows, Sums, Words};
 use crate::gemm::with_rows;
 use crate::requantize::Requantize;
-use crate::requantize::x86::{Stage, store_first};
+use crate::requantize::x86::Stage;
 
 pub(crate) struct Avx2;
+
+/// Rows of a full register tile.
+const ROWS: usize = 6;
 
 // SAFETY: `product` reads and writes what the trait says, a vector holding eight columns.
 unsafe impl Kernel for Avx2 {
     type Words = I16x16;
     type Sums = I32x8;
-    const ROWS: usize = 6;
     const COLUMNS: usize = 16;
 
     unsafe fn input<F: Form<O, I>, const O: usize, const I: usize>(job: &Input) {
@@ -28,9 +30,11 @@ unsafe impl Kernel for Avx2 {
     unsafe fn product(job: &Product) {
         // SAFETY: the caller's.
         unsafe {
-            with_rows!(job.rows, [1 2 3 4 5 6], R => {
-                if job.half { product::<R, 1>(job) } else { product::<R, 2>(job) }
-            })
+            for rows in job.rows(ROWS) {
+                with_rows!(rows.rows, [1 2 3 4 5 6], R => {
+                    if job.half { product::<R, 1>(job, &rows) } else { product::<R, 2>(job, &rows) }
+                })
+            }
         }
     }
 
@@ -53,35 +57,42 @@ pub(super) unsafe fn output<F: Form<O, I>, const O: usize, const I: usize>(job: 
 }
 
 #[target_feature(enable = "avx2")]
-unsafe fn product<const R: usize, const V: usize>(job: &Product) {
-    // SAFETY: the contract of `Kernel`.
+unsafe fn product<const R: usize, const V: usize>(job: &Product, rows: &Rows) {
+    // SAFETY: the contract of `Kernel`; fetching reads nothing.
     unsafe {
-        let mut sums = [[_mm256_setzero_si256(); V]; R];
-        for row in &mut sums {
-            for (v, sum) in row.iter_mut().enumerate() {
-                *sum = _mm256_loadu_si256(job.start.add(8 * v).cast());
-            }
+        let mut start = [_mm256_setzero_si256(); V];
+        for (v, start) in start.iter_mut().enumerate() {
+            *start = _mm256_loadu_si256(job.start.add(8 * v).cast());
         }
-        let a: [*const i16; R] = std::array::from_fn(|r| job.a.add(r * job.a_stride));
-        let (mut b, mut next) = (job.b, job.next);
-        for pair in 0..job.pairs {
-            _mm_prefetch::<_MM_HINT_T0>(next.cast());
-            next = next.wrapping_add(job.next_step);
-            let mut w = [_mm256_setzero_si256(); V];
-            for (v, w) in w.iter_mut().enumerate() {
-                *w = _mm256_loadu_si256(b.add(16 * v).cast());
-            }
-            for (r, row) in sums.iter_mut().enumerate() {
-                let codes = _mm256_set1_epi32(a[r].add(2 * pair).cast::<i32>().read_unaligned());
-                for (sum, w) in row.iter_mut().zip(w) {
-                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(codes, w));
+        // Elements of the next panel that are fetched with each pair, all of it in the end.
+        let fetched = 16 * V / job.tiles.div_ceil(ROWS);
+        let mut next = job.next.wrapping_add(rows.behind * job.pairs * fetched);
+        for time in 0..rows.times {
+            let tile = rows.first + time * R;
+            let a: [*const i16; R] = std::array::from_fn(|r| job.a.add((tile + r) * job.a_stride));
+            let mut b = job.b;
+            let mut sums = [start; R];
+            for pair in 0..job.pairs {
+                _mm_prefetch::<_MM_HINT_T0>(next.cast());
+                next = next.wrapping_add(fetched);
+                let mut w = [_mm256_setzero_si256(); V];
+                for (v, w) in w.iter_mut().enumerate() {
+                    *w = _mm256_loadu_si256(b.add(16 * v).cast());
+                }
+                b = b.add(16 * V);
+                for (r, row) in sums.iter_mut().enumerate() {
+                    let codes = a[r].add(2 * pair).cast::<i32>().read_unaligned();
+                    let codes = _mm256_set1_epi32(codes);
+                    for (sum, w) in row.iter_mut().zip(w) {
+                        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(codes, w));
+                    }
                 }
             }
-            b = b.add(16 * V);
-        }
-        for (r, row) in sums.into_iter().enumerate() {
-            for (v, sum) in row.into_iter().enumerate() {
-                _mm256_storeu_si256(job.to.add(r * job.to_stride + 8 * v).cast(), sum);
+            for (r, row) in sums.into_iter().enumerate() {
+                let to = job.to.add((tile + r) * job.to_stride);
+                for (v, sum) in row.into_iter().enumerate() {
+                    _mm256_storeu_si256(to.add(8 * v).cast(), sum);
+                }
             }
         }
     }
@@ -190,8 +201,35 @@ unsafe impl Sums for I32x8 {
     }
 
     #[inline(always)]
-    unsafe fn store_codes(self, stage: Stage, multipliers: *const f32, y: *mut u8, n: usize) {
+    unsafe fn store<const O: usize>(
+        sums: [Self; O],
+        stage: Stage,
+        multipliers: *const f32,
+        to: Codes,
+    ) {
         // SAFETY: the caller's.
-        unsafe { store_first(y, stage.bytes8(self.0, _mm256_loadu_ps(multipliers)), n) }
+        unsafe {
+            let multipliers = _mm256_loadu_ps(multipliers);
+            let mut codes = [_mm256_setzero_si256(); O];
+            for (codes, sum) in codes.iter_mut().zip(sums) {
+                *codes = stage.codes(sum.0, multipliers);
+            }
+            // Packing works within 128-bit halves: four lanes of every pixel in each.
+            let words = _mm256_packs_epi32(codes[0], codes[1]);
+            let more = if O == 4 { _mm256_packs_epi32(codes[2], codes[O - 1]) } else { words };
+            let bytes = _mm256_packus_epi16(words, more);
+            let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+            let bytes = _mm256_permutevar8x32_epi32(bytes, order);
+            let pixels: [u64; 4] = std::mem::transmute(bytes);
+            for (j, pixel) in pixels.into_iter().enumerate().take(O) {
+                if j < to.pixels {
+                    let y = to.y.add(j * to.y_stride);
+                    match to.channels {
+                        8 => y.cast::<u64>().write_unaligned(pixel),
+                        n => y.copy_from_nonoverlapping(pixel.to_le_bytes().as_ptr(), n),
+                    }
+                }
+            }
+        }
     }
 }

@@ -259,7 +259,6 @@ impl Job<'_> {
         let layout = &plan.layout;
         let outputs = self.conv.geometry().group_outputs();
         let (_, sums, codes) = self.scratch(thread);
-        let register_tiles = tiles.len().div_ceil(K::ROWS);
         for first in panels.clone().step_by(plan.chunk) {
             let chunk = first..(first + plan.chunk).min(panels.end);
             let of_group = |panel: usize| group * layout.columns + panel * K::COLUMNS;
@@ -268,44 +267,34 @@ impl Job<'_> {
             unsafe {
                 let packed = self.packed.as_ptr();
                 let panel_at = |position, panel| {
-                    packed.wrapping_add(layout.panel::<K>(group, panel, position))
+                    packed.wrapping_add(layout.panel::<K>(group, panel, position)).cast::<i16>()
                 };
                 for position in 0..I * I {
-                    let codes = codes.add(position * plan.codes_position);
                     for panel in chunk.clone() {
-                        let (b, width) = (panel_at(position, panel), layout.width::<K>(panel));
-                        // While a panel is multiplied, its successor is fetched, a part by each
-                        // tile.
                         let next = if panel + 1 < chunk.end {
                             panel_at(position, panel + 1)
                         } else if position + 1 < I * I {
                             panel_at(position + 1, chunk.start)
                         } else {
-                            panel_at(0, chunk.end)
+                            panel_at(0, chunk.end.min(panels.end - 1))
                         };
                         let start = match position == I + 1 {
                             true => packed.add(layout.starts + 4 * of_group(panel)).cast(),
                             false => ZEROS.as_ptr(),
                         };
                         let place = (panel - chunk.start) * I * I + position;
-                        let to = sums.add(place * K::COLUMNS);
-                        for i in 0..register_tiles {
-                            let rows = part(tiles.len(), i, register_tiles);
-                            let fetched = layout.pairs * 4 * width * i / register_tiles;
-                            K::product(&Product {
-                                a: codes.add(rows.start * plan.codes_tile),
-                                a_stride: plan.codes_tile,
-                                rows: rows.len(),
-                                b: b.cast(),
-                                next: next.wrapping_add(fetched),
-                                next_step: 4 * width / register_tiles,
-                                half: width < K::COLUMNS,
-                                pairs: layout.pairs,
-                                start,
-                                to: to.add(rows.start * plan.sums_tile),
-                                to_stride: plan.sums_tile,
-                            });
-                        }
+                        K::product(&Product {
+                            a: codes.add(position * plan.codes_position),
+                            a_stride: plan.codes_tile,
+                            tiles: tiles.len(),
+                            b: panel_at(position, panel),
+                            next,
+                            half: layout.width::<K>(panel) < K::COLUMNS,
+                            pairs: layout.pairs,
+                            start,
+                            to: sums.add(place * K::COLUMNS),
+                            to_stride: plan.sums_tile,
+                        });
                     }
                 }
                 let column = 4 * of_group(chunk.start);

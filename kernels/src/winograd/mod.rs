@@ -89,18 +89,16 @@ pub(crate) fn supports(g: &ConvGeometry) -> bool {
         && g.group_outputs() >= FEWEST_CHANNELS[1]
 }
 
-/// A register tile: the sums of one position for `rows` tiles and a panel's channels.
+/// The products of one position: a block of tiles times a panel of output channels.
 pub(crate) struct Product {
     /// Transformed codes of the first tile, and elements from tile to tile.
     pub(crate) a: *const i16,
     pub(crate) a_stride: usize,
-    /// Tiles, `1..=Kernel::ROWS`.
-    pub(crate) rows: usize,
+    pub(crate) tiles: usize,
     /// Transformed weights: for every pair of input channels, for every column, the pair.
     pub(crate) b: *const i16,
-    /// This tile's part of the panel to come, and bytes to prefetch of it per pair.
-    pub(crate) next: *const u8,
-    pub(crate) next_step: usize,
+    /// The panel to come, to be fetched meanwhile.
+    pub(crate) next: *const i16,
     /// The panel has half of [`Kernel::COLUMNS`].
     pub(crate) half: bool,
     /// Pairs of input channels.
@@ -112,19 +110,41 @@ pub(crate) struct Product {
     pub(crate) to_stride: usize,
 }
 
+/// Tiles that a kernel takes into registers together, time and again.
+pub(crate) struct Rows {
+    /// The first tile.
+    pub(crate) first: usize,
+    /// How many together.
+    pub(crate) rows: usize,
+    /// How many times, and how many such there were before.
+    pub(crate) times: usize,
+    pub(crate) behind: usize,
+}
+
+impl Product {
+    /// All tiles, in as few register tiles of at most `most` rows as can be, even ones.
+    pub(crate) fn rows(&self, most: usize) -> impl Iterator<Item = Rows> {
+        let times = self.tiles.div_ceil(most);
+        let (rows, longer) = (self.tiles / times, self.tiles % times);
+        let all = [
+            Rows { first: 0, rows: rows + 1, times: longer, behind: 0 },
+            Rows { first: longer * (rows + 1), rows, times: times - longer, behind: longer },
+        ];
+        all.into_iter().filter(|rows| rows.times > 0)
+    }
+}
+
 /// The instructions: vectors for the transforms, a register tile for the products.
 ///
 /// # Safety
-/// An implementation reads `2 * pairs` codes of each of a [`Product`]'s rows, the panel's weights
-/// and starts, and writes the panel's columns of each row. Its `input` and `output` call
+/// An implementation reads `2 * pairs` codes of each of a [`Product`]'s tiles, the panel's weights
+/// and starts, and writes the panel's columns of each tile. Its `input` and `output` call
 /// [`input::transform`] and [`output::transform`].
 pub(crate) unsafe trait Kernel {
     /// Lanes of i16.
     type Words: Words;
     /// Lanes of i32.
     type Sums: Sums;
-    /// Rows of a full register tile.
-    const ROWS: usize;
     /// Columns of a full panel, a multiple of twice the lanes of [`Kernel::Sums`].
     const COLUMNS: usize;
 
@@ -134,7 +154,7 @@ pub(crate) unsafe trait Kernel {
     /// As there, and the CPU has the instructions.
     unsafe fn input<F: Form<O, I>, const O: usize, const I: usize>(job: &Input);
 
-    /// Runs one register tile.
+    /// Multiplies a panel.
     ///
     /// # Safety
     /// The CPU has the instructions, and everything that the trait says is read or written may be.
@@ -168,6 +188,18 @@ pub(crate) unsafe trait Words: Vector {
     unsafe fn store(self, to: *mut i16);
 }
 
+/// Where the codes of a few consecutive pixels go.
+#[derive(Clone, Copy)]
+pub(crate) struct Codes {
+    pub(crate) y: *mut u8,
+    /// Bytes from pixel to pixel.
+    pub(crate) y_stride: usize,
+    /// How many pixels are in the image.
+    pub(crate) pixels: usize,
+    /// How many lanes are channels.
+    pub(crate) channels: usize,
+}
+
 /// A vector of i32, for the output's transform.
 ///
 /// # Safety
@@ -189,10 +221,15 @@ pub(crate) unsafe trait Sums: Vector {
     /// # Safety
     /// The CPU has the instructions.
     unsafe fn divide(self, factor: i32, shift: u32) -> Self;
-    /// Sends the sums through the output stage and stores the first `n` codes.
+    /// Sends the sums of consecutive pixels through the output stage and stores their codes.
     ///
     /// # Safety
-    /// `multipliers` may be read for that many elements, `y` be written for `n`, which is at most
-    /// as many, and the CPU has the instructions.
-    unsafe fn store_codes(self, stage: Self::Stage, multipliers: *const f32, y: *mut u8, n: usize);
+    /// `multipliers` may be read for that many elements, the codes may be written, and the CPU has
+    /// the instructions.
+    unsafe fn store<const O: usize>(
+        sums: [Self; O],
+        stage: Self::Stage,
+        multipliers: *const f32,
+        codes: Codes,
+    );
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::form::{Form, Vector};
-use super::{Kernel, Sums};
+use super::{Codes, Kernel, Sums};
 use crate::ConvGeometry;
 use crate::requantize::Requantize;
 
@@ -62,12 +62,17 @@ pub(super) unsafe fn transform<K: Kernel, F: Form<O, I>, const O: usize, const I
                 }
                 let behind = K::Sums::load(job.behind.add(channel));
                 let multipliers = job.multipliers.add(channel);
-                let n = (job.channels - channel).min(K::Sums::LANES);
-                for (i, row) in rows.iter().enumerate().take(high) {
-                    let y = y.add(i * shape.w * job.y_stride + channel);
-                    for (j, v) in F::output(*row).into_iter().enumerate().take(wide) {
-                        let acc = v.divide(F::INVERSE, F::SHIFTS[i] + F::SHIFTS[j]).add(behind);
-                        acc.store_codes(stage, multipliers, y.add(j * job.y_stride), n);
+                let channels = (job.channels - channel).min(K::Sums::LANES);
+                for (i, row) in rows.iter().enumerate() {
+                    if i < high {
+                        let mut sums = F::output(*row);
+                        for (j, sum) in sums.iter_mut().enumerate() {
+                            let shift = F::SHIFTS[i] + F::SHIFTS[j];
+                            *sum = sum.divide(F::INVERSE, shift).add(behind);
+                        }
+                        let y = y.add(i * shape.w * job.y_stride + channel);
+                        let codes = Codes { y, y_stride: job.y_stride, pixels: wide, channels };
+                        K::Sums::store(sums, stage, multipliers, codes);
                     }
                 }
             }
