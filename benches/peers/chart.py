@@ -16,7 +16,8 @@ STYLE = """
   .quiet { fill: var(--quiet); font-size: 12px; }
   .page { fill: var(--page); }
   .line { stroke: var(--quiet); stroke-width: 1; opacity: .35; }
-  .s0 { fill: var(--s0); } .s1 { fill: var(--s1); } .s2 { fill: var(--s2); } .s3 { fill: var(--s3); }
+  .s0 { fill: var(--s0); } .s1 { fill: var(--s1); }
+  .s2 { fill: var(--s2); } .s3 { fill: var(--s3); }
   :root { --page: #fff; --ink: #1c2024; --quiet: #5a6470;
           --s0: #0b6bcb; --s1: #e08a00; --s2: #8c6bb1; --s3: #4a9c6d; }
   @media (prefers-color-scheme: dark) {
@@ -106,9 +107,10 @@ def draw(panel: Panel, y: int) -> tuple[list[str], int]:
         out.append(text(LABELS - 12, middle + 4, label, anchor="end"))
         for bar in group:
             width = bar.value * scale
+            tip = escape(f"{label}, {bar.series}: {bar.text}")
             out.append(
                 f'<rect class="{color(bar.series)}" x="{LABELS}" y="{y}" width="{width:.1f}" '
-                f'height="{BAR}" rx="2"><title>{escape(f"{label}, {bar.series}: {bar.text}")}</title></rect>'
+                f'height="{BAR}" rx="2"><title>{tip}</title></rect>'
             )
             out.append(text(LABELS + width + 6, y + 12, bar.text, "quiet"))
             y += BAR + GAP
@@ -125,4 +127,5 @@ def color(series: str) -> str:
 
 
 def text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f'<text class="{kind}" {place}>{escape(words)}</text>'

@@ -66,14 +66,9 @@ def cpuinfo() -> dict[str, str]:
 def describe() -> str:
     """One line: the CPU, how many, and the system."""
     info, cpus = cpuinfo(), len(os.sched_getaffinity(0))
-    kind = f"family {info.get('cpu family')}, model {info.get('model')}"
-    flags = [
-        f
-        for f in ("avx2", "avx_vnni", "avx512_vnni", "amx_tile")
-        if f in info.get("flags", "").split()
-    ]
-    guest = ", virtual machine" if "hypervisor" in info.get("flags", "").split() else ""
-    return (
-        f"{info.get('model name', 'unknown CPU')} ({kind}; {', '.join(flags)}), {cpus} CPUs{guest}, "
-        f"Linux {platform.release().split('-')[0]}"
-    )
+    flags = info.get("flags", "").split()
+    sets = [flag for flag in ("avx2", "avx_vnni", "avx512_vnni", "amx_tile") if flag in flags]
+    kind = f"family {info.get('cpu family')}, model {info.get('model')}; {', '.join(sets)}"
+    guest = ", virtual machine" if "hypervisor" in flags else ""
+    system = platform.release().split("-")[0]
+    return f"{info.get('model name', 'unknown CPU')} ({kind}), {cpus} CPUs{guest}, Linux {system}"

@@ -4,7 +4,6 @@ import argparse
 import datetime
 import os
 import sys
-from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -15,74 +14,12 @@ import report
 from failure import Failure, run
 from live import Command, Live, interleave
 from machine import CAPS, Cap
+from options import PEERS, arguments, command
 from prepare import HERE, NETWORKS, ROOT, Network, Workshop, say
 from report import CONVOLUTION, NETWORK, ONEDNN, SEAM, Row
 
-PEERS = {
-    "openvino": "OpenVINO",
-    "onnxruntime": "ONNX Runtime",
-    "litert": "LiteRT",
-    "onednn": ONEDNN,
-}
 # Runtimes that obey ONEDNN_MAX_CPU_ISA.
 CAPPABLE = {"openvino", "onednn"}
-SHAPES = [
-    "64,56,56,64,3,1",
-    "128,28,28,128,3,1",
-    "256,14,14,256,3,1",
-    "512,7,7,512,3,1",
-    "64,56,56,128,1,2",
-    "192,28,28,96,1,1",
-    "480,14,14,192,1,1",
-    "96,56,56,24,1,1",
-    "64,224,224,64,3,1",
-    "64,55,55,16,1,1",
-]
-
-
-def words(known: Sequence[str]):
-    """A type of argument: a list of known words with commas between, or `none`."""
-
-    def parse(value: str) -> list[str]:
-        chosen = [] if value == "none" else value.split(",")
-        for word in chosen:
-            if word not in known:
-                raise argparse.ArgumentTypeError(f"{word!r} is none of {', '.join(known)}")
-        return chosen
-
-    return parse
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="benches/peers/run",
-        description="Times INT8 networks on Seam, OpenVINO, ONNX Runtime and LiteRT, and single "
-        "convolutions on Seam and oneDNN, in turns, and writes results.csv, results.md and "
-        "results.svg. What it installs and makes lies in target/peers. METHODOLOGY.md says how it "
-        "measures.",
-        epilog="example:\n  benches/peers/run --threads 1,2 --nets resnet18,squeezenet1_1 --out /tmp/peers",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--threads", default=[1, 2], type=lambda s: [int(n) for n in s.split(",")], metavar="N,…",
-        help="numbers of threads (default 1,2)")  # fmt: skip
-    add("--isa", default=["all", "avx2"], type=words(list(CAPS)), metavar="CAP,…",
-        help=f"caps on the instruction set, of {', '.join(CAPS)} (default all,avx2)")  # fmt: skip
-    add("--nets", type=lambda s: [] if s == "none" else s.split(","), metavar="NAME,…",
-        help="networks, or none (default all)")  # fmt: skip
-    add("--models", type=Path, metavar="DIR",
-        help="ONNX files to take instead of the six networks with seeded weights")  # fmt: skip
-    add("--peers", default=list(PEERS), type=words(list(PEERS)), metavar="PEER,…",
-        help=f"of {', '.join(PEERS)} (default all); onednn runs convolutions only")  # fmt: skip
-    add("--shapes", default=SHAPES, nargs="+", metavar="IC,H,W,OC,k,stride",
-        help="convolutions (default: the ten of the tables)")  # fmt: skip
-    add("--rounds", default=15, type=int, metavar="N", help="rounds (default 15)")
-    add("--out", type=Path, metavar="DIR",
-        help="where the results go (default target/peers/results)")  # fmt: skip
-    args = parser.parse_args()
-    if not args.threads or min(args.threads) < 1 or args.rounds < 1:
-        parser.error("--threads and --rounds are at least 1")
-    return args
 
 
 class Comparison:
@@ -103,9 +40,7 @@ class Comparison:
         self.facts = [
             f"{datetime.date.today()}, {machine.describe()}",
             prepare.versions(self.shop, self.conv),
-            f"{args.rounds} rounds, batch 1; command: `benches/peers/run {' '.join(sys.argv[1:])}`".replace(
-                " `", "`"
-            ),
+            f"{args.rounds} rounds, batch 1: `{command(args)}`",
         ]
 
     def go(self) -> None:
@@ -123,17 +58,15 @@ class Comparison:
 
     def names(self) -> list[str]:
         models = self.args.models
-        known = (
-            NETWORKS
-            if models is None
-            else sorted(p.stem for p in models.glob("*.onnx") if "." not in p.stem)
-        )
+        known = NETWORKS
+        if models is not None:
+            known = sorted(file.stem for file in models.glob("*.onnx"))
+            if not known:
+                raise Failure(f"{models} has no .onnx file: name a folder that has")
         names = known if self.args.nets is None else self.args.nets
         for name in names:
             if name not in known:
-                raise Failure(
-                    f"no network {name}: use some of {', '.join(known) or 'an --models folder'}"
-                )
+                raise Failure(f"no network {name}: use some of {', '.join(known)}")
         return names
 
     def network(self, name: str) -> Network | None:

@@ -2,7 +2,7 @@
 
 A network is written in a line of words, read from left to right:
 
-    c64k3s2p1g2   convolution: 64 outputs, kernel 3, stride 2, padding 1, 2 groups (1, 0, 1 if left out)
+    c64k3s2p1g2   convolution: 64 outputs, kernel 3, stride 2, padding 1, 2 groups (else 1, 0, 1)
     m3s2p1^       max pooling: kernel 3, stride 2, padding 1; with ^ a last, partial window counts
     r  r6  lrn    ReLU, ReLU6, local response normalization over 5 channels
     gap  fc1000   global average pooling, fully connected layer
@@ -109,7 +109,7 @@ class Builder:
         self.weights = 0
 
     def chain(self, words: Iterator[str], x: str) -> tuple[str, str]:
-        """Reads up to the end of a branch; what it computes from `x`, and the word that ended it."""
+        """Reads to the end of a branch; what it makes of `x`, and the word that ended it."""
         for word in words:
             if word in "|]>":
                 return x, word

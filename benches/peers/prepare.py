@@ -84,7 +84,7 @@ def programs(folder: Path, conv: bool) -> Workshop:
         "--manifest-path",
         ROOT / "Cargo.toml",
     ]
-    run(cargo, "cargo build", "see the same command's full output")
+    run(cargo, "cargo build", "run it by hand to see all of its output")
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
     return Workshop(folder, target / "seam", target / "seam-edge", target / "conv_live")
 

@@ -144,7 +144,7 @@ def markdown(results: Results, facts: Sequence[str], only_avx2: bool) -> str:
     for (isa, threads), shapes in results.groups(CONVOLUTION).items():
         lines += [f"## Convolutions, {title(isa, threads)}", ""]
         lines += [
-            "Rates in GOP/s, taps on padding counted. Ratio: Seam's rate by oneDNN's; above 1 Seam is faster.",
+            "Rates in GOP/s. Ratio: Seam's rate by oneDNN's; above 1 Seam is faster.",
             "",
         ]
         lines += [*convolution_table(shapes), "", *remarks(isa, only_avx2)]

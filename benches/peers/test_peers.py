@@ -86,7 +86,10 @@ class Processes(unittest.TestCase):
         return Live(command, Path(folder) / "log")
 
     def test_a_turn_is_the_median_after_the_first(self) -> None:
-        code = "for n in map(int, iter(input, '')): print(*[99, *range(10, n + 9)], sep='\\n', flush=True)"
+        code = (
+            "for n in map(int, iter(input, '')):"
+            " print(*[99, *range(10, n + 9)], sep='\\n', flush=True)"
+        )
         with tempfile.TemporaryDirectory() as folder:
             live = self.live("p", code, folder)
             live.reps = 3
