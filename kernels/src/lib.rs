@@ -13,6 +13,7 @@
 //! | from i32 accumulators to u8 | [`requantize`] |
 //! | everything else | [`pool`], [`add`], [`table`], [`lrn`], [`softmax`], [`rearrange`], [`quantize`], [`float`] |
 //! | the paper's own arithmetic | [`paper`] |
+//! | what the CPU could do at best | [`peak`] |
 
 pub mod add;
 pub mod conv;
@@ -25,6 +26,7 @@ pub mod isa;
 pub mod lrn;
 mod math;
 pub mod paper;
+pub mod peak;
 pub mod pool;
 pub mod quantize;
 pub mod rearrange;

@@ -38,6 +38,13 @@ impl Requantize {
         }
     }
 
+    /// The smallest code.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(crate) fn lo(self) -> u8 {
+        (self.bounds[0] as i32 + self.zero_point) as u8
+    }
+
     /// The code of `acc * multiplier`; `multiplier` is finite.
     #[inline(always)]
     pub fn apply(self, acc: i32, multiplier: f32) -> u8 {

@@ -1,19 +1,20 @@
 //! AVX2: `vpmaddwd` on i16 operands, exact for every u8 and i8.
 //!
-//! `vpmaddubsw` would take u8 and i8 directly, but saturates its sums of two products. Weights are
-//! packed as i8, half the bytes to stream; where several tiles share a panel it is widened once
-//! into the first-level cache, otherwise in the loop. A tile is 6 × 16: twelve sums, two vectors
-//! of weights and one pair of activations in sixteen registers.
+//! `vpmaddubsw` would take u8 and i8 directly, but saturates its sums of two products.
+//! Activations are widened once, when a region is written; weights are packed as i8, half the bytes
+//! to stream, and widened in the loop, where six rows share a vector. A tile is 6 × 16: twelve
+//! sums, two vectors of weights and one pair of activations in sixteen registers.
 
 use std::arch::x86_64::*;
 
-use super::rows::{self, Rows, Write};
+use super::region::{self, Region, Write};
 use super::{End, Kernel, Start, Tile, with_rows};
-use crate::requantize::x86::{Stage, store_first};
+use crate::requantize::x86::{Stage, store};
 
 pub(crate) struct Avx2;
 
-const COLUMNS: usize = 16;
+/// Columns of a vector.
+const LANES: usize = 8;
 /// Products of a pair.
 const DEPTH: usize = 2;
 
@@ -22,82 +23,57 @@ const DEPTH: usize = 2;
 unsafe impl Kernel for Avx2 {
     const NAME: &'static str = "x86-u8i8-avx2-6x16";
     const ROWS: usize = 6;
-    const COLUMNS: usize = COLUMNS;
-    const HALVES: bool = true;
+    const COLUMNS: usize = 2 * LANES;
+    const LANES: usize = LANES;
     const DEPTH: usize = DEPTH;
+    const READ: usize = DEPTH;
     const SUBTRACTED: i32 = 0;
     const WIDE: bool = true;
-    const DEPTH_BLOCK: usize = 640;
+    const DEPTH_BLOCK: usize = 1024;
 
-    unsafe fn pack_rows(job: &Rows) {
+    unsafe fn fill(region: &Region) {
         #[target_feature(enable = "avx2")]
-        unsafe fn pack(job: &Rows) {
+        unsafe fn fill(region: &Region) {
             // SAFETY: the caller's.
-            unsafe { rows::pack::<Words>(job) }
+            unsafe { region::fill::<Words>(region) }
         }
         // SAFETY: the caller's.
-        unsafe { pack(job) }
-    }
-
-    unsafe fn widen(to: *mut u8, from: *const u8, len: usize) {
-        #[target_feature(enable = "avx2")]
-        unsafe fn widen(to: *mut u8, from: *const u8, len: usize) {
-            for at in (0..len).step_by(16) {
-                // SAFETY: `len` is a multiple of 16, and the caller's.
-                unsafe {
-                    let w = _mm256_cvtepi8_epi16(_mm_loadu_si128(from.add(at).cast()));
-                    _mm256_storeu_si256(to.add(2 * at).cast(), w);
-                }
-            }
-        }
-        // SAFETY: the caller's.
-        unsafe { widen(to, from, len) }
+        unsafe { fill(region) }
     }
 
     unsafe fn tile(t: &Tile) {
         // SAFETY: the caller's.
         unsafe {
-            with_rows!(t.rows, [1 2 3 4 5 6], R => match (t.half, t.b_is_wide) {
-                (false, true) => tile::<R, 2, true>(t),
-                (false, false) => tile::<R, 2, false>(t),
-                (true, true) => tile::<R, 1, true>(t),
-                (true, false) => tile::<R, 1, false>(t),
+            with_rows!(t.rows, [1 2 3 4 5 6], R => {
+                if t.vectors == 1 { tile::<R, 1>(t) } else { tile::<R, 2>(t) }
             })
         }
     }
 }
 
 #[target_feature(enable = "avx2")]
-unsafe fn tile<const R: usize, const V: usize, const WIDE: bool>(t: &Tile) {
-    // SAFETY: the contract of `Kernel`; a vector holds eight columns.
+unsafe fn tile<const R: usize, const V: usize>(t: &Tile) {
+    // SAFETY: the contract of `Kernel`.
     unsafe {
         let mut sums = start::<R, V>(t.start);
         let a: [*const u8; R] = t.a.cast::<[*const u8; R]>().read();
         let mut b = t.b;
-        let mut pair = |group: usize| {
-            let mut w = [_mm256_setzero_si256(); V];
-            for (v, w) in w.iter_mut().enumerate() {
-                *w = if WIDE {
-                    _mm256_loadu_si256(b.add(32 * v).cast())
-                } else {
-                    _mm256_cvtepi8_epi16(_mm_loadu_si128(b.add(16 * v).cast()))
-                };
-            }
-            b = b.add(if WIDE { 32 * V } else { 16 * V });
-            for r in 0..R {
-                let a = _mm256_set1_epi32(a[r].add(4 * group).cast::<i32>().read_unaligned());
-                for v in 0..V {
-                    sums[r][v] = _mm256_add_epi32(sums[r][v], _mm256_madd_epi16(a, w[v]));
+        for run in t.runs {
+            let mut at = run.offset;
+            for _ in 0..run.groups {
+                let mut w = [_mm256_setzero_si256(); V];
+                for (v, w) in w.iter_mut().enumerate() {
+                    *w = _mm256_cvtepi8_epi16(_mm_loadu_si128(b.add(16 * v).cast()));
                 }
+                b = b.add(16 * V);
+                for r in 0..R {
+                    let a = _mm256_set1_epi32(a[r].add(at).cast::<i32>().read_unaligned());
+                    for v in 0..V {
+                        sums[r][v] = _mm256_add_epi32(sums[r][v], _mm256_madd_epi16(a, w[v]));
+                    }
+                }
+                at += 2 * DEPTH;
             }
-        };
-        // Unrolled: the loop's own instructions would take issue slots from the products.
-        for twice in 0..t.groups / 2 {
-            pair(2 * twice);
-            pair(2 * twice + 1);
-        }
-        if t.groups % 2 == 1 {
-            pair(t.groups - 1);
         }
         end(t.end, sums);
     }
@@ -110,19 +86,19 @@ unsafe fn tile<const R: usize, const V: usize, const WIDE: bool>(t: &Tile) {
 #[inline(always)]
 pub(super) unsafe fn start<const R: usize, const V: usize>(start: Start) -> [[__m256i; V]; R] {
     // SAFETY: the caller's.
-    let mut sums = unsafe { [[_mm256_setzero_si256(); V]; R] };
-    for (r, row) in sums.iter_mut().enumerate() {
-        for (v, sum) in row.iter_mut().enumerate() {
+    unsafe {
+        let mut sums = [[_mm256_setzero_si256(); V]; R];
+        for (r, row) in sums.iter_mut().enumerate() {
             let from = match start {
                 Start::Bias(bias) => bias,
-                // SAFETY: the caller's.
-                Start::Sums(sums) => unsafe { sums.add(r * COLUMNS) },
+                Start::Sums(sums) => sums.add(r * V * LANES),
             };
-            // SAFETY: the caller's.
-            *sum = unsafe { _mm256_loadu_si256(from.add(8 * v).cast()) };
+            for (v, sum) in row.iter_mut().enumerate() {
+                *sum = _mm256_loadu_si256(from.add(LANES * v).cast());
+            }
         }
+        sums
     }
-    sums
 }
 
 /// Stores the sums, or sends them through the output stage.
@@ -135,35 +111,21 @@ pub(super) unsafe fn end<const R: usize, const V: usize>(end: End, sums: [[__m25
     unsafe {
         match end {
             End::Sums(to) => {
-                for (r, row) in sums.iter().enumerate() {
-                    for (v, &sum) in row.iter().enumerate() {
-                        _mm256_storeu_si256(to.add(r * COLUMNS + 8 * v).cast(), sum);
-                    }
+                for (i, &sum) in sums.as_flattened().iter().enumerate() {
+                    _mm256_storeu_si256(to.add(LANES * i).cast(), sum);
                 }
             }
             End::Codes { multipliers, stage, y, y_stride, columns } => {
-                let stage = Stage::new(stage);
-                let mut m = [_mm256_setzero_ps(); V];
-                for (v, m) in m.iter_mut().enumerate() {
-                    *m = _mm256_loadu_ps(multipliers.add(8 * v));
-                }
-                for (r, row) in sums.iter().enumerate() {
-                    let bytes = if V == 2 {
-                        stage.bytes16([row[0], row[V - 1]], [m[0], m[V - 1]])
-                    } else {
-                        stage.bytes8(row[0], m[0])
-                    };
-                    store_first(y.add(r * y_stride), bytes, columns);
-                }
+                store(Stage::new(stage), &sums, multipliers, y, y_stride, columns);
             }
         }
     }
 }
 
-/// Rows of i16.
+/// Activations as i16.
 struct Words;
 
-// SAFETY: AVX2, as `Avx2::pack_rows`, the only caller, is compiled for; loads end at or before
+// SAFETY: AVX2, as `Avx2::fill`, the only caller, is compiled for; loads end at or before
 // `len`, and the last one overlaps the one before.
 unsafe impl Write for Words {
     const BYTES: usize = 2;
@@ -196,17 +158,6 @@ unsafe impl Write for Words {
                     }
                     sixteen(len - 16);
                 }
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn copy_over(to: *mut u8, from: *const u8, len: usize) {
-        for at in (0..len).step_by(16) {
-            // SAFETY: the caller's, and as above.
-            unsafe {
-                let words = _mm256_cvtepu8_epi16(_mm_loadu_si128(from.add(at).cast()));
-                _mm256_storeu_si256(to.add(2 * at).cast(), words);
             }
         }
     }

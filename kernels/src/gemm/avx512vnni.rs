@@ -1,102 +1,149 @@
 //! AVX512-VNNI: `vpdpbusd` on 512-bit registers, four u8 × i8 products into each i32, exact.
+//!
+//! A tile is 6 × 64: twenty-four sums, four vectors of weights and one of activations in thirty-two
+//! registers; a narrower panel has 8 × 48, 8 × 32 or 8 × 16. A broadcast can't be an operand of
+//! `vpdpbusd`, whose memory operand is the signed one, but costs no more than the load.
 
 use std::arch::x86_64::*;
 
-use super::rows::{self, Bytes, Rows};
+use super::region::{self, Bytes, Region};
 use super::{End, Kernel, Start, Tile, with_rows};
 use crate::requantize::Requantize;
 
 pub(crate) struct Avx512Vnni;
 
-const COLUMNS: usize = 32;
+/// Columns of a vector.
+const LANES: usize = 16;
+const DEPTH: usize = 4;
 
 // SAFETY: `tile` reads `DEPTH` activations of each row and `DEPTH` weights of each column per
 // group, and writes as the trait says.
 unsafe impl Kernel for Avx512Vnni {
-    const NAME: &'static str = "x86-u8i8-avx512vnni-8x32";
+    const NAME: &'static str = "x86-u8i8-avx512vnni-6x64";
     const ROWS: usize = 8;
-    const COLUMNS: usize = COLUMNS;
-    const HALVES: bool = true;
-    const DEPTH: usize = 4;
+    const COLUMNS: usize = 4 * LANES;
+    const LANES: usize = LANES;
+    const DEPTH: usize = DEPTH;
+    const READ: usize = DEPTH;
     const SUBTRACTED: i32 = 0;
     const WIDE: bool = false;
-    const DEPTH_BLOCK: usize = 768;
+    const DEPTH_BLOCK: usize = 512;
 
-    unsafe fn pack_rows(job: &Rows) {
+    fn rows(vectors: usize) -> usize {
+        if vectors == 4 { 6 } else { 8 }
+    }
+
+    unsafe fn fill(region: &Region) {
         // SAFETY: the caller's.
-        unsafe { rows::pack::<Bytes>(job) }
+        unsafe { region::fill::<Bytes>(region) }
     }
 
     unsafe fn tile(t: &Tile) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller's; a tile of four vectors has six rows at most.
         unsafe {
             with_rows!(t.rows, [1 2 3 4 5 6 7 8], R => {
-                if t.half { tile::<R, 1>(t) } else { tile::<R, 2>(t) }
+                // An instruction takes five cycles, and two can start in each.
+                const SETS: usize = if R < 5 { 2 } else { 1 };
+                match t.vectors {
+                    1 => tile::<R, 1, 2>(t),
+                    2 => tile::<R, 2, SETS>(t),
+                    3 => tile::<R, 3, SETS>(t),
+                    _ => tile::<{ if R < 6 { R } else { 6 } }, 4, SETS>(t),
+                }
             })
         }
     }
 }
 
+/// A tile whose groups go to `SETS` sets of sums in turn.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn tile<const R: usize, const V: usize>(t: &Tile) {
-    // SAFETY: the contract of `Kernel`; a vector holds sixteen columns.
+unsafe fn tile<const R: usize, const V: usize, const SETS: usize>(t: &Tile) {
+    // SAFETY: the contract of `Kernel`.
     unsafe {
-        let mut sums = [[_mm512_setzero_si512(); V]; R];
-        for (r, row) in sums.iter_mut().enumerate() {
+        let mut sums = [[[_mm512_setzero_si512(); V]; R]; SETS];
+        for (r, row) in sums[0].iter_mut().enumerate() {
+            let from = match t.start {
+                Start::Bias(bias) => bias,
+                Start::Sums(sums) => sums.add(r * V * LANES),
+            };
             for (v, sum) in row.iter_mut().enumerate() {
-                *sum = match t.start {
-                    Start::Bias(bias) => _mm512_loadu_si512(bias.add(16 * v).cast()),
-                    Start::Sums(sums) => _mm512_loadu_si512(sums.add(r * COLUMNS + 16 * v).cast()),
-                };
+                *sum = _mm512_loadu_si512(from.add(LANES * v).cast());
             }
         }
         let a: [*const u8; R] = t.a.cast::<[*const u8; R]>().read();
         let mut b = t.b;
-        for group in 0..t.groups {
+        let mut group = |sums: &mut [[__m512i; V]; R], at: usize| {
             let mut w = [_mm512_setzero_si512(); V];
             for (v, w) in w.iter_mut().enumerate() {
                 *w = _mm512_loadu_si512(b.add(64 * v).cast());
             }
             b = b.add(64 * V);
             for r in 0..R {
-                let a = _mm512_set1_epi32(a[r].add(4 * group).cast::<i32>().read_unaligned());
+                let a = _mm512_set1_epi32(a[r].add(at).cast::<i32>().read_unaligned());
                 for v in 0..V {
                     sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], a, w[v]);
+                }
+            }
+        };
+        for run in t.runs {
+            let mut at = run.offset;
+            for _ in 0..run.groups / SETS {
+                for sums in &mut sums {
+                    group(sums, at);
+                    at += DEPTH;
+                }
+            }
+            if !run.groups.is_multiple_of(SETS) {
+                group(&mut sums[0], at);
+            }
+        }
+        for r in 0..R {
+            for v in 0..V {
+                for set in 1..SETS {
+                    sums[0][r][v] = _mm512_add_epi32(sums[0][r][v], sums[set][r][v]);
                 }
             }
         }
         match t.end {
             End::Sums(to) => {
-                for (r, row) in sums.iter().enumerate() {
-                    for (v, &sum) in row.iter().enumerate() {
-                        _mm512_storeu_si512(to.add(r * COLUMNS + 16 * v).cast(), sum);
-                    }
+                for (i, &sum) in sums[0].as_flattened().iter().enumerate() {
+                    _mm512_storeu_si512(to.add(LANES * i).cast(), sum);
                 }
             }
             End::Codes { multipliers, stage, y, y_stride, columns } => {
-                for v in 0..V {
-                    let multipliers = _mm512_loadu_ps(multipliers.add(16 * v));
-                    let columns = columns.saturating_sub(16 * v).min(16);
-                    let mask = ((1u32 << columns) - 1) as __mmask16;
-                    for (r, row) in sums.iter().enumerate() {
-                        let bytes = requantize(stage, row[v], multipliers);
-                        // Columns of padding may lie past the end of `y`; their mask is empty.
-                        let y = y.add(r * y_stride).wrapping_add(16 * v);
-                        _mm_mask_storeu_epi8(y.cast(), mask, bytes);
-                    }
+                let mut m = [_mm512_setzero_ps(); V];
+                for (v, m) in m.iter_mut().enumerate() {
+                    *m = _mm512_loadu_ps(multipliers.add(LANES * v));
+                }
+                let mask = u64::MAX >> (64 - columns);
+                for (r, row) in sums[0].iter().enumerate() {
+                    let bytes = requantize(stage, row, &m);
+                    _mm512_mask_storeu_epi8(y.add(r * y_stride).cast(), mask, bytes);
                 }
             }
         }
     }
 }
 
-/// Sixteen accumulators to sixteen codes.
+/// Up to four vectors of accumulators to their codes.
 #[inline]
-#[target_feature(enable = "avx512f")]
-fn requantize(stage: Requantize, acc: __m512i, multipliers: __m512) -> __m128i {
-    let [lo, hi] = stage.bounds;
-    let v = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), multipliers);
-    let v = _mm512_min_ps(_mm512_max_ps(v, _mm512_set1_ps(lo)), _mm512_set1_ps(hi));
-    let codes = _mm512_add_epi32(_mm512_cvtps_epi32(v), _mm512_set1_epi32(stage.zero_point));
-    _mm512_cvtepi32_epi8(codes)
+#[target_feature(enable = "avx512f,avx512bw")]
+fn requantize<const V: usize>(stage: Requantize, row: &[__m512i; V], m: &[__m512; V]) -> __m512i {
+    let [_, hi] = stage.bounds;
+    // Half of the clamp stands before the rounding, where it keeps the conversion from overflowing
+    // upwards; an overflow downwards gives the least integer, which saturates to `lo` as it should.
+    let code = |v: usize| match v < V {
+        true => {
+            let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(row[v]), m[v]);
+            _mm512_cvtps_epi32(_mm512_min_ps(scaled, _mm512_set1_ps(hi)))
+        }
+        false => _mm512_setzero_si512(),
+    };
+    let zero_point = _mm512_set1_epi16(stage.zero_point as i16);
+    let low = _mm512_adds_epi16(_mm512_packs_epi32(code(0), code(1)), zero_point);
+    let high = _mm512_adds_epi16(_mm512_packs_epi32(code(2), code(3)), zero_point);
+    let bytes = _mm512_max_epu8(_mm512_packus_epi16(low, high), _mm512_set1_epi8(stage.lo() as i8));
+    // Packing works within 128-bit quarters: quarter q holds columns 4q.. of every vector.
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_permutexvar_epi32(order, bytes)
 }

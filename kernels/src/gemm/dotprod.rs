@@ -7,7 +7,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::rows::{self, Bytes, Rows};
+use super::region::{self, Bytes, Region};
 use super::{End, Kernel, Start, Tile, with_rows};
 use crate::requantize::neon::{Stage, store_first};
 
@@ -19,28 +19,29 @@ const DEPTH: usize = 4;
 /// Lanes of a vector of activations.
 const LANES: usize = 4;
 
-// SAFETY: `tile` reads vectors of sixteen activations of each row, `DEPTH_ALIGN`, and `DEPTH`
+// SAFETY: `tile` reads vectors of sixteen activations of each row, `READ`, and `DEPTH`
 // weights of each column per group, and writes as the trait says.
 unsafe impl Kernel for Dotprod {
     const NAME: &'static str = "arm-u8i8-dotprod-8x8";
     const ROWS: usize = 8;
     const COLUMNS: usize = COLUMNS;
-    const HALVES: bool = true;
+    const LANES: usize = LANES;
     const DEPTH: usize = DEPTH;
+    const READ: usize = DEPTH * LANES;
     const SUBTRACTED: i32 = 128;
     const WIDE: bool = false;
     const DEPTH_BLOCK: usize = 1024;
 
-    unsafe fn pack_rows(job: &Rows) {
+    unsafe fn fill(region: &Region) {
         // SAFETY: the caller's.
-        unsafe { rows::pack::<Bytes>(job) }
+        unsafe { region::fill::<Bytes>(region) }
     }
 
     unsafe fn tile(t: &Tile) {
         // SAFETY: the caller's.
         unsafe {
             with_rows!(t.rows, [1 2 3 4 5 6 7 8], R => {
-                if t.half { tile::<R, 1>(t) } else { tile::<R, 2>(t) }
+                if t.vectors == 1 { tile::<R, 1>(t) } else { tile::<R, 2>(t) }
             })
         }
     }
@@ -94,46 +95,50 @@ unsafe fn tile<const R: usize, const V: usize>(t: &Tile) {
             for (v, sum) in row.iter_mut().enumerate() {
                 *sum = match t.start {
                     Start::Bias(bias) => vld1q_s32(bias.add(4 * v)),
-                    Start::Sums(sums) => vld1q_s32(sums.add(r * COLUMNS + 4 * v)),
+                    Start::Sums(sums) => vld1q_s32(sums.add((r * V + v) * LANES)),
                 };
             }
         }
         let rows: [*const u8; R] = t.a.cast::<[*const u8; R]>().read();
         let flip = vdupq_n_u8(0x80);
-        let load = |first_group: usize| {
+        let load = |at: usize| {
             let mut a = [vdupq_n_s8(0); R];
             for (a, row) in a.iter_mut().zip(rows) {
-                let bytes = vld1q_u8(row.add(DEPTH * first_group));
-                *a = vreinterpretq_s8_u8(veorq_u8(bytes, flip));
+                *a = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(row.add(at)), flip));
             }
             a
         };
         let mut b = t.b;
         let step = 16 * V;
-        for i in 0..t.groups / LANES {
-            let a = load(LANES * i);
-            group::<R, V, 0>(&mut sums, &a, b);
-            group::<R, V, 1>(&mut sums, &a, b.add(step));
-            group::<R, V, 2>(&mut sums, &a, b.add(2 * step));
-            group::<R, V, 3>(&mut sums, &a, b.add(3 * step));
-            b = b.add(LANES * step);
-        }
-        let rest = t.groups % LANES;
-        if rest > 0 {
-            let a = load(t.groups - rest);
-            group::<R, V, 0>(&mut sums, &a, b);
-            if rest > 1 {
+        for run in t.runs {
+            let mut at = run.offset;
+            for _ in 0..run.groups / LANES {
+                let a = load(at);
+                at += DEPTH * LANES;
+                group::<R, V, 0>(&mut sums, &a, b);
                 group::<R, V, 1>(&mut sums, &a, b.add(step));
-            }
-            if rest > 2 {
                 group::<R, V, 2>(&mut sums, &a, b.add(2 * step));
+                group::<R, V, 3>(&mut sums, &a, b.add(3 * step));
+                b = b.add(LANES * step);
+            }
+            let rest = run.groups % LANES;
+            if rest > 0 {
+                let a = load(at);
+                group::<R, V, 0>(&mut sums, &a, b);
+                if rest > 1 {
+                    group::<R, V, 1>(&mut sums, &a, b.add(step));
+                }
+                if rest > 2 {
+                    group::<R, V, 2>(&mut sums, &a, b.add(2 * step));
+                }
+                b = b.add(rest * step);
             }
         }
         match t.end {
             End::Sums(to) => {
                 for (r, row) in sums.iter().enumerate() {
                     for (v, &sum) in row.iter().enumerate() {
-                        vst1q_s32(to.add(r * COLUMNS + 4 * v), sum);
+                        vst1q_s32(to.add((r * V + v) * LANES), sum);
                     }
                 }
             }

@@ -1,23 +1,22 @@
 //! Blocks, tasks and the loop over tiles.
 //!
-//! A task is a block of rows times a range of panels of one group. Inside of it: for every depth
-//! block, lay out the rows (they stay in the second-level cache), and for every panel (first-level
-//! cache) run the tiles down the rows. Sums of all but the last depth block wait in scratch memory;
-//! the last one goes through the output stage straight from registers.
+//! A task is a block of output rows times a range of panels of one group of channels. Inside of it:
+//! write the region under the rows (it stays in the second-level cache), and for every panel and
+//! every depth block of it (first-level cache) run the tiles down the pixels. Sums of all but the
+//! last depth block wait in scratch memory; the last one goes through the output stage straight
+//! from registers.
 
 use std::ops::Range;
 
 use super::pack::Layout;
-use super::rows::{self, Rows};
-use super::{DEPTH_ALIGN, End, Kernel, Start, Tile};
+use super::region::{Bytes, Grid, Region, Write};
+use super::{End, Kernel, Run, Start, Tile};
 use crate::conv::{Conv, Stage};
 use crate::requantize::Requantize;
-use crate::{ConvGeometry, Team, View, ViewMut};
+use crate::{ConvGeometry, Shape, Team, View, ViewMut, Window};
 
-/// Bytes of a block of rows: a quarter of a small second-level cache.
-const ROWS_BYTES: usize = 128 << 10;
-/// Bytes of the sums that wait for the next depth block.
-const SUMS_BYTES: usize = 256 << 10;
+/// Bytes of the activations of a task: a third of a small second-level cache.
+const REGION_BYTES: usize = 160 << 10;
 /// Tasks per thread, so that a slow thread holds the others up by little.
 const TASKS_PER_THREAD: usize = 4;
 /// Multiply-accumulates of a task, a few microseconds: below that, handing it to another thread
@@ -26,85 +25,124 @@ const TASK_MACS: u64 = 128 << 10;
 
 /// How a convolution is cut into blocks and tasks.
 struct Plan {
+    geometry: ConvGeometry,
     layout: Layout,
-    /// Rows are read where they lie.
-    slices: bool,
-    depth_block: usize,
+    grid: Grid,
+    /// Activations are read where they lie.
+    in_place: bool,
+    /// Groups of products of a depth block.
+    block_groups: usize,
     depth_blocks: usize,
-    /// Rows and panels of a task.
+    /// Output rows and panels of a task.
     rows: usize,
     panels: usize,
     row_blocks: usize,
     panel_blocks: usize,
-    /// Bytes from row to row in scratch memory.
+    /// Bytes from row to row where rows are laid side by side.
     row_stride: usize,
-    /// Offsets in a thread's scratch memory, and its size.
+    /// Offsets in a thread's scratch memory, and its size. It starts with the number of the block
+    /// whose region it holds, plus 1.
+    region: usize,
+    side_by_side: usize,
     pointers: usize,
-    panel: usize,
+    runs: usize,
     sums: usize,
     scratch: usize,
 }
 
 impl Plan {
-    fn new<K: Kernel>(g: &ConvGeometry, threads: usize) -> Plan {
-        let layout = Layout::new::<K>(g);
+    fn new<K: Kernel>(geometry: &ConvGeometry, threads: usize) -> Plan {
+        let g = flat(geometry);
+        let layout = Layout::new::<K>(&g);
+        let grid = Grid::new(&g);
         let pixels = g.output.pixels();
-        let panel_count = layout.panel_count::<K>();
-        // A few rows, as of a fully connected layer: every panel is read once, front to back.
+        let in_place = !K::WIDE && is_sliced(&g) && g.group_inputs().is_multiple_of(K::READ);
+        // A few pixels, as of a fully connected layer: every panel is read once, front to back.
         let few = pixels <= K::ROWS;
-        let depth_blocks = if few { 1 } else { layout.depth.div_ceil(K::DEPTH_BLOCK) };
-        let depth_block = layout.depth.div_ceil(depth_blocks).next_multiple_of(DEPTH_ALIGN);
-        let depth_blocks = layout.depth.div_ceil(depth_block);
-        // An odd number of cache lines: rows that lie a power of two apart would share cache sets.
-        let row_bytes = (depth_block + rows::SLACK) * if K::WIDE { 2 } else { 1 };
-        let row_stride = (row_bytes.div_ceil(64) | 1) * 64;
+        let wanted = (layout.groups() * K::DEPTH).div_ceil(K::DEPTH_BLOCK);
+        let block_groups = layout.groups().div_ceil(if few { 1 } else { wanted });
+        let block_groups = block_groups.next_multiple_of(K::READ / K::DEPTH);
+        let depth_blocks = layout.groups().div_ceil(block_groups);
 
-        let most_rows = (ROWS_BYTES / row_stride / K::ROWS).max(1) * K::ROWS;
-        let even = |blocks: usize| pixels.div_ceil(blocks).next_multiple_of(K::ROWS).max(K::ROWS);
-        let mut row_blocks = pixels.div_ceil(most_rows).max(1);
+        let element = if K::WIDE { 2 } else { 1 };
+        let pixel_bytes = g.group_inputs() * element;
+        let row_stride = (layout.groups() * K::DEPTH).next_multiple_of(K::READ) * element;
+        let region_bytes = |rows: usize| grid.pixels(rows) * pixel_bytes;
+        let (one, more) = (region_bytes(1), region_bytes(2) - region_bytes(1));
+        let most_rows = 1 + REGION_BYTES.saturating_sub(one) / more;
+        let mut row_blocks = g.output.h.div_ceil(most_rows);
         let mut panel_blocks = 1;
-        if depth_blocks > 1 {
-            let rows = even(row_blocks);
-            panel_blocks = (rows * layout.columns * 4).div_ceil(SUMS_BYTES).min(panel_count);
-        }
         if threads > 1 {
             let worthwhile = g.macs().div_ceil(TASK_MACS).min((threads * TASKS_PER_THREAD) as u64);
             let wanted = (worthwhile as usize).div_ceil(g.groups);
-            if row_blocks * panel_blocks < wanted {
+            if row_blocks < wanted {
                 // Cutting rows costs a pass over the panels, cutting panels one over the rows.
-                if pixels >= 8 * K::ROWS * wanted {
-                    row_blocks = row_blocks.max(wanted.div_ceil(panel_blocks));
+                if pixels >= 8 * K::ROWS * wanted && g.output.h >= wanted {
+                    row_blocks = wanted;
                 } else {
-                    panel_blocks = wanted.div_ceil(row_blocks).clamp(panel_blocks, panel_count);
+                    panel_blocks = wanted.div_ceil(row_blocks).min(layout.panels);
                 }
             }
         }
-        let rows = even(row_blocks);
-        let panels = panel_count.div_ceil(panel_blocks);
+        let rows = g.output.h.div_ceil(row_blocks);
+        let panels = layout.panels.div_ceil(panel_blocks);
 
         let aligned = |len: usize| len.next_multiple_of(64);
-        let pointers = aligned(rows * row_stride);
-        let panel = pointers + aligned(rows * size_of::<*const u8>());
-        let sums = panel + if K::WIDE { aligned(2 * depth_block * K::COLUMNS) } else { 0 };
+        let most = rows * g.output.w;
+        // What a tile may read behind the last activation of a run.
+        let slack = K::READ * element;
+        let region = 64;
+        let region_len = if in_place { 0 } else { region_bytes(rows) + slack };
+        let side_by_side = region + aligned(region_len);
+        let rows_len = if layout.side_by_side { most * row_stride } else { 0 };
+        let pointers = side_by_side + aligned(rows_len);
+        let runs = pointers + aligned(most * size_of::<*const u8>());
+        let sums = runs + aligned((layout.segments + depth_blocks) * size_of::<Run>());
         // One tile at least, for output stages that have no vector form.
-        let waiting = if depth_blocks > 1 { rows * panels } else { K::ROWS };
+        let waiting = if depth_blocks > 1 { most } else { K::ROWS };
         let scratch = sums + aligned(4 * waiting * K::COLUMNS);
         Plan {
+            geometry: g,
             layout,
-            slices: rows::are_slices(g) && !K::WIDE,
-            depth_block,
+            grid,
+            in_place,
+            block_groups,
             depth_blocks,
             rows,
             panels,
-            row_blocks: pixels.div_ceil(rows),
-            panel_blocks: panel_count.div_ceil(panels),
+            row_blocks: g.output.h.div_ceil(rows),
+            panel_blocks: layout.panels.div_ceil(panels),
             row_stride,
+            region,
+            side_by_side,
             pointers,
-            panel,
+            runs,
             sums,
             scratch,
         }
     }
+}
+
+/// The same convolution, with every pixel a row of its own where rows make no difference.
+fn flat(g: &ConvGeometry) -> ConvGeometry {
+    let same = (g.input.h, g.input.w) == (g.output.h, g.output.w);
+    if g.window.kernel != [1, 1]
+        || g.window != (Window { dilation: g.window.dilation, ..Window::POINTWISE })
+        || !same
+    {
+        return *g;
+    }
+    let column = |shape: Shape| Shape::new(shape.pixels(), 1, shape.c);
+    ConvGeometry { input: column(g.input), output: column(g.output), ..*g }
+}
+
+/// Whether every window is a pixel of the input.
+fn is_sliced(g: &ConvGeometry) -> bool {
+    let last = |outputs: usize, stride: usize| (outputs - 1) * stride;
+    g.window.kernel == [1, 1]
+        && g.window.pad == [0, 0]
+        && last(g.output.h, g.window.stride[0]) < g.input.h
+        && last(g.output.w, g.window.stride[1]) < g.input.w
 }
 
 /// Bytes of scratch memory for a team of `threads`.
@@ -139,14 +177,19 @@ pub(crate) unsafe fn run<K: Kernel>(
     team: &Team,
 ) {
     let plan = Plan::new::<K>(conv.geometry(), team.threads());
-    let tasks = conv.geometry().groups * plan.row_blocks * plan.panel_blocks;
+    let tasks = plan.geometry.groups * plan.row_blocks * plan.panel_blocks;
     let padding = scratch.as_ptr().align_offset(64);
+    let scratch = &mut scratch[padding..][..team.threads() * plan.scratch];
+    for part in scratch.chunks_exact_mut(plan.scratch) {
+        // No region yet.
+        part[..size_of::<usize>()].fill(0);
+    }
     let job = Job {
         packed,
         x,
         y_stride: y.pixel_stride(),
         y: y.data().as_mut_ptr(),
-        scratch: scratch[padding..][..team.threads() * plan.scratch].as_mut_ptr(),
+        scratch: scratch.as_mut_ptr(),
         conv,
         plan,
     };
@@ -159,151 +202,210 @@ impl Job<'_> {
     /// As [`run`]; no other running task has this `thread`.
     unsafe fn task<K: Kernel>(&self, task: usize, thread: usize) {
         let plan = &self.plan;
-        let g = self.conv.geometry();
-        let (group, block) = (
-            task / (plan.row_blocks * plan.panel_blocks),
-            task % (plan.row_blocks * plan.panel_blocks),
-        );
-        let (panel_block, row_block) = (block / plan.row_blocks, block % plan.row_blocks);
+        let g = &plan.geometry;
+        let (block, panel_block) = (task / plan.panel_blocks, task % plan.panel_blocks);
+        let (channels, row_block) = (block / plan.row_blocks, block % plan.row_blocks);
         let range =
             |block: usize, size: usize, all: usize| block * size..(block * size + size).min(all);
-        let pixels = range(row_block, plan.rows, g.output.pixels());
-        let panels = range(panel_block, plan.panels, plan.layout.panel_count::<K>());
-        // SAFETY: `scratch` holds a part for every thread.
-        let scratch = unsafe { self.scratch.add(thread * plan.scratch) };
-        for block in 0..plan.depth_blocks {
-            let depth = range(block, plan.depth_block, g.depth());
-            // SAFETY: ranges lie within the geometry; `scratch` was laid out for them.
-            unsafe {
-                self.rows::<K>(group, &pixels, &depth, scratch);
-                for panel in panels.clone() {
-                    let column = (panel - panels.start) * K::COLUMNS;
-                    self.panel::<K>(group, &pixels, &depth, panel, column, scratch);
-                }
+        let rows = range(row_block, plan.rows, g.output.h);
+        // SAFETY: `scratch` holds a part for every thread; ranges lie within the geometry, and the
+        // part was laid out for them.
+        unsafe {
+            let scratch = self.scratch.add(thread * plan.scratch);
+            let holds = scratch.cast::<usize>();
+            if *holds != block + 1 {
+                self.activations::<K>(channels, &rows, scratch);
+                *holds = block + 1;
+            }
+            for panel in range(panel_block, plan.panels, plan.layout.panels) {
+                self.panel::<K>(channels, &rows, panel, scratch);
             }
         }
     }
 
-    /// Lays out the rows, or finds them, and writes the table of pointers to them.
+    /// Writes the region of a block of rows, the pointers to its pixels and the runs of all depth
+    /// blocks.
     ///
     /// # Safety
     /// As [`Job::task`].
-    unsafe fn rows<K: Kernel>(
+    unsafe fn activations<K: Kernel>(
         &self,
-        group: usize,
-        pixels: &Range<usize>,
-        depth: &Range<usize>,
+        channels: usize,
+        rows: &Range<usize>,
         scratch: *mut u8,
     ) {
-        let plan = &self.plan;
-        let g = self.conv.geometry();
-        let job = |pixels: Range<usize>, to: *mut u8| Rows {
-            geometry: g,
-            zero_point: self.conv.input_zero_point(),
-            data: self.x.data(),
-            pixel_stride: self.x.pixel_stride(),
-            group,
-            pixels,
-            depth: depth.clone(),
-            to,
-            to_stride: plan.row_stride,
-        };
-        // SAFETY: the scratch memory holds `rows` rows and pointers, and `pixels` is no longer.
+        let Plan { geometry: g, grid, layout, .. } = &self.plan;
+        let pixel_stride = self.x.pixel_stride();
+        let pixel_bytes = g.group_inputs() * if K::WIDE { 2 } else { 1 };
+        let pixels = rows.len() * g.output.w;
+        // SAFETY: the scratch memory holds what the plan says, and `rows` is no longer than its
+        // blocks; where activations are read in place, every pixel is one of the input.
         unsafe {
-            if !plan.slices {
-                K::pack_rows(&job(pixels.clone(), scratch));
+            let region = scratch.add(self.plan.region);
+            if !self.plan.in_place {
+                K::fill(&Region {
+                    geometry: g,
+                    grid,
+                    zero_point: self.conv.input_zero_point(),
+                    data: self.x.data(),
+                    pixel_stride,
+                    group: channels,
+                    rows: rows.clone(),
+                    to: region,
+                });
             }
-            let pointers = scratch.add(plan.pointers).cast::<*const u8>();
-            let reads = depth.len().next_multiple_of(DEPTH_ALIGN);
-            for (i, pixel) in pixels.clone().enumerate() {
-                let packed = scratch.add(i * plan.row_stride);
-                *pointers.add(i) = if plan.slices {
-                    let at =
-                        rows::slice_offset(g, self.x.pixel_stride(), group, pixel) + depth.start;
-                    match self.x.data().get(at..at + reads) {
-                        Some(row) => row.as_ptr(),
-                        // A tile would read past the last pixel: give it a copy.
-                        None => {
-                            K::pack_rows(&job(pixel..pixel + 1, packed));
-                            packed
-                        }
-                    }
+            let side_by_side = scratch.add(self.plan.side_by_side);
+            let pointers = scratch.add(self.plan.pointers).cast::<*const u8>();
+            for i in 0..pixels {
+                *pointers.add(i) = if self.plan.in_place {
+                    let (y, x) = (rows.start + i / g.output.w, i % g.output.w);
+                    let [stride_y, stride_x] = g.window.stride;
+                    let pixel = y * stride_y * g.input.w + x * stride_x;
+                    let from = pixel * pixel_stride + channels * g.group_inputs();
+                    self.x.data()[from..][..g.group_inputs()].as_ptr()
                 } else {
-                    packed
+                    let first = region.add(grid.pixel(i) * pixel_bytes);
+                    if layout.side_by_side {
+                        let row = side_by_side.add(i * self.plan.row_stride);
+                        lay_side_by_side(g, grid, first, row, pixel_bytes);
+                        row
+                    } else {
+                        first
+                    }
                 };
+            }
+            let mut run = scratch.add(self.plan.runs).cast::<Run>();
+            for block in 0..self.plan.depth_blocks {
+                for one in self.runs::<K>(block) {
+                    *run = one;
+                    run = run.add(1);
+                }
             }
         }
     }
 
-    /// Runs the tiles of one panel; its sums wait at column `column` of the task's.
+    /// The groups of products of a depth block.
+    fn block(&self, block: usize) -> Range<usize> {
+        let first = block * self.plan.block_groups;
+        first..(first + self.plan.block_groups).min(self.plan.layout.groups())
+    }
+
+    /// The runs of a depth block.
+    fn runs<K: Kernel>(&self, block: usize) -> impl ExactSizeIterator<Item = Run> {
+        let Plan { geometry: g, grid, layout, .. } = &self.plan;
+        let groups = self.block(block);
+        let element = if K::WIDE { 2 } else { 1 };
+        let segments =
+            groups.start / layout.segment_groups..(groups.end - 1) / layout.segment_groups + 1;
+        segments.map(move |segment| {
+            let all = segment * layout.segment_groups..(segment + 1) * layout.segment_groups;
+            let part = groups.start.max(all.start)..groups.end.min(all.end);
+            let kernel_w = g.window.kernel[1];
+            let tap = match layout.segments == g.window.kernel[0] {
+                true => [segment, 0],
+                false => [segment / kernel_w, segment % kernel_w],
+            };
+            let first = if segment == 0 { 0 } else { grid.tap(g, tap) * g.group_inputs() };
+            let offset = (first + (part.start - all.start) * K::DEPTH) * element;
+            Run { offset, groups: part.len() }
+        })
+    }
+
+    /// Runs the tiles of one panel.
     ///
     /// # Safety
-    /// As [`Job::task`], after [`Job::rows`].
+    /// As [`Job::task`], after [`Job::activations`].
     unsafe fn panel<K: Kernel>(
         &self,
-        group: usize,
-        pixels: &Range<usize>,
-        depth: &Range<usize>,
+        channels: usize,
+        rows: &Range<usize>,
         panel: usize,
-        column: usize,
         scratch: *mut u8,
     ) {
-        let plan = &self.plan;
-        let layout = &plan.layout;
-        let g = self.conv.geometry();
-        let (first, last) = (depth.start == 0, depth.end == g.depth());
-        let width = layout.width::<K>(panel);
-        let groups = depth.len().div_ceil(K::DEPTH);
-        let channel = group * layout.columns + panel * K::COLUMNS;
+        let Plan { geometry: g, layout, depth_blocks, .. } = &self.plan;
+        let vectors = layout.width(panel);
+        let width = vectors * K::LANES;
+        let column = layout.vectors_before(panel) * K::LANES;
+        let slot = channels * layout.columns + column;
+        let columns = (g.group_outputs() - column).min(width);
+        let pixels = rows.len() * g.output.w;
+        // Tiles of even size: a last one of a row or two would cost nearly as much as a full one.
+        let tiles = pixels.div_ceil(K::rows(vectors));
         // SAFETY: offsets are those of `Layout`, and `packed` has its length; the scratch memory
-        // holds what the plan says; channels from `panel * COLUMNS` on are the output's.
+        // holds what the plan says; channels from `column` on are the output's.
         unsafe {
             let packed = self.packed.as_ptr();
-            let mut b = packed.add(layout.panel::<K>(group, panel, depth.start));
-            let b_is_wide = K::WIDE && pixels.len() > K::ROWS;
-            if b_is_wide {
-                let wide = scratch.add(plan.panel);
-                K::widen(wide, b, groups * K::DEPTH * width);
-                b = wide;
-            }
-            let pointers = scratch.add(plan.pointers).cast::<*const u8>();
-            let bias = packed.add(4 * channel).cast::<i32>();
-            let multipliers = packed.add(layout.multipliers + 4 * channel).cast::<f32>();
-            let columns = (g.group_outputs() - panel * K::COLUMNS).min(width);
-            let y = self.y.add(group * g.group_outputs() + panel * K::COLUMNS);
-            let sums = scratch.add(plan.sums).cast::<i32>();
-            for row in (0..pixels.len()).step_by(K::ROWS) {
-                let rows = (pixels.len() - row).min(K::ROWS);
-                let waiting = if plan.depth_blocks > 1 {
-                    sums.add(column * plan.rows + row * K::COLUMNS)
-                } else {
-                    sums
-                };
-                let y = y.add((pixels.start + row) * self.y_stride);
-                let end = match self.conv.stage() {
-                    Stage::Requantize(stage) if last => {
-                        End::Codes { multipliers, stage, y, y_stride: self.y_stride, columns }
-                    }
-                    _ => End::Sums(waiting),
-                };
-                K::tile(&Tile {
-                    a: pointers.add(row),
-                    rows,
-                    b,
-                    b_is_wide,
-                    half: width < K::COLUMNS,
-                    groups,
-                    start: if first { Start::Bias(bias) } else { Start::Sums(waiting) },
-                    end,
-                });
-                if let (true, Stage::FixedPoint(stage)) = (last, self.conv.stage()) {
-                    for i in 0..rows {
-                        for j in 0..columns {
-                            *y.add(i * self.y_stride + j) =
-                                stage.apply(*waiting.add(i * K::COLUMNS + j));
+            let bias = packed.add(4 * slot).cast::<i32>();
+            let multipliers = packed.add(layout.multipliers + 4 * slot).cast::<f32>();
+            let pointers = scratch.add(self.plan.pointers).cast::<*const u8>();
+            let sums = scratch.add(self.plan.sums).cast::<i32>();
+            let y = self.y.add(
+                rows.start * g.output.w * self.y_stride + channels * g.group_outputs() + column,
+            );
+            let mut runs = scratch.add(self.plan.runs).cast::<Run>().cast_const();
+            for block in 0..*depth_blocks {
+                let (first, last) = (block == 0, block + 1 == *depth_blocks);
+                let b = packed.add(layout.panel::<K>(channels, panel, self.block(block).start));
+                let count = self.runs::<K>(block).len();
+                let runs_here = std::slice::from_raw_parts(runs, count);
+                runs = runs.add(count);
+                for tile in 0..tiles {
+                    let row = tile * pixels / tiles;
+                    let rows = (tile + 1) * pixels / tiles - row;
+                    let waiting = if *depth_blocks > 1 { sums.add(row * width) } else { sums };
+                    let y = y.add(row * self.y_stride);
+                    let end = match self.conv.stage() {
+                        Stage::Requantize(stage) if last => {
+                            End::Codes { multipliers, stage, y, y_stride: self.y_stride, columns }
+                        }
+                        _ => End::Sums(waiting),
+                    };
+                    K::tile(&Tile {
+                        a: pointers.add(row),
+                        rows,
+                        runs: runs_here,
+                        b,
+                        vectors,
+                        start: if first { Start::Bias(bias) } else { Start::Sums(waiting) },
+                        end,
+                    });
+                    if let (true, Stage::FixedPoint(stage)) = (last, self.conv.stage()) {
+                        for i in 0..rows {
+                            for j in 0..columns {
+                                *y.add(i * self.y_stride + j) =
+                                    stage.apply(*waiting.add(i * width + j));
+                            }
                         }
                     }
                 }
+            }
+        }
+    }
+}
+
+/// Copies the activations under one window, rows of taps one after the other: only kernels that
+/// read u8 ask for it.
+///
+/// # Safety
+/// `first` points to the pixel of a region under the window's first tap, and `row` may be written
+/// for the depth of the sum.
+unsafe fn lay_side_by_side(
+    g: &ConvGeometry,
+    grid: &Grid,
+    first: *const u8,
+    row: *mut u8,
+    pixel_bytes: usize,
+) {
+    let [kernel_h, kernel_w] = g.window.kernel;
+    // Taps of a row that lie together are one piece.
+    let (pieces, taps) = if g.window.dilation[1] == 1 { (1, kernel_w) } else { (kernel_w, 1) };
+    let len = taps * pixel_bytes;
+    for ky in 0..kernel_h {
+        for kx in 0..pieces {
+            // SAFETY: the caller's.
+            unsafe {
+                let from = first.add(grid.tap(g, [ky, kx]) * pixel_bytes);
+                Bytes::copy(row.add((ky * pieces + kx) * len), from, len);
             }
         }
     }

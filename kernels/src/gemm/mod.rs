@@ -9,7 +9,7 @@
 //! | hop | file |
 //! |---|---|
 //! | weights to panels, offsets into the bias | [`pack`] |
-//! | windows to rows | [`rows`] |
+//! | activations with their padding, in the second-level cache | [`region`] |
 //! | blocks, tasks, the loop over tiles | [`driver`] |
 //! | one tile: products, then the output stage | a file per instruction set |
 //!
@@ -29,34 +29,36 @@ pub(crate) mod driver;
 pub(crate) mod neon;
 pub(crate) mod pack;
 pub(crate) mod portable;
-pub(crate) mod rows;
+pub(crate) mod region;
 
 use crate::requantize::Requantize;
-use rows::Rows;
+use region::Region;
 
-/// Every depth block but the last is a multiple of this, and so is what a tile reads of a row:
-/// no kernel's `DEPTH` is larger, and all divide it.
-pub(crate) const DEPTH_ALIGN: usize = 16;
-
-/// A register tile: `rows × columns` sums over a depth block.
-pub(crate) struct Tile {
-    /// Pointers to the first activation of each row: u8, or i16 where [`Kernel::WIDE`].
+/// A register tile: sums of `rows` pixels and `vectors` vectors of columns over a depth block.
+pub(crate) struct Tile<'a> {
+    /// Pointers to each row's first activation: u8, or i16 where [`Kernel::WIDE`].
     pub(crate) a: *const *const u8,
-    /// Rows, `1..=Kernel::ROWS`.
+    /// Rows, no more than [`Kernel::rows`].
     pub(crate) rows: usize,
+    /// Where the products of the block lie in every row.
+    pub(crate) runs: &'a [Run],
     /// The panel at this depth block.
     pub(crate) b: *const u8,
-    /// The panel went through [`Kernel::widen`].
-    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
-    pub(crate) b_is_wide: bool,
-    /// The panel has half of [`Kernel::COLUMNS`].
-    pub(crate) half: bool,
-    /// Groups of [`Kernel::DEPTH`] products.
-    pub(crate) groups: usize,
+    /// Vectors of [`Kernel::LANES`] columns of the panel.
+    pub(crate) vectors: usize,
     /// What the sums start from.
     pub(crate) start: Start,
     /// Where they go.
     pub(crate) end: End,
+}
+
+/// Activations that follow each other in every row.
+#[derive(Clone, Copy)]
+pub(crate) struct Run {
+    /// Bytes from the row's first activation on.
+    pub(crate) offset: usize,
+    /// Groups of [`Kernel::DEPTH`] products.
+    pub(crate) groups: usize,
 }
 
 /// What the sums of a tile start from.
@@ -64,14 +66,14 @@ pub(crate) struct Tile {
 pub(crate) enum Start {
     /// One bias per column.
     Bias(*const i32),
-    /// The sums so far, [`Kernel::COLUMNS`] apart from row to row.
+    /// The sums so far, a tile's rows one after the other.
     Sums(*const i32),
 }
 
 /// Where the sums of a tile go.
 #[derive(Clone, Copy)]
 pub(crate) enum End {
-    /// To memory, [`Kernel::COLUMNS`] apart from row to row.
+    /// To memory, a tile's rows one after the other.
     Sums(*mut i32),
     /// Through the output stage.
     Codes {
@@ -89,43 +91,43 @@ pub(crate) enum End {
 
 /// A microkernel and the layout of its operands.
 ///
-/// A panel holds `COLUMNS` columns (the last one of a group may hold half): for every group of
-/// `DEPTH` products, for every column, `DEPTH` weights.
+/// A panel holds up to `COLUMNS` columns, whole vectors of `LANES`: for every group of `DEPTH`
+/// products, for every column, `DEPTH` weights.
 ///
 /// # Safety
-/// An implementation reads of a [`Tile`] only `groups * DEPTH`, rounded up to [`DEPTH_ALIGN`],
-/// activations of each row, `groups * DEPTH` weights and one bias and multiplier of each of the
-/// panel's columns, and writes only the `rows × columns` codes or the `rows × COLUMNS` sums.
+/// An implementation reads of a [`Tile`] only `groups * DEPTH`, rounded up to a multiple of `READ`,
+/// activations of each row's runs, `groups * DEPTH` weights and one bias and multiplier of each of
+/// the panel's columns, and writes only the `rows × columns` codes or the `rows × vectors` sums.
 pub(crate) unsafe trait Kernel {
     /// `{arch}-u8i8-{variant}`.
     const NAME: &'static str;
-    /// Rows of a full tile.
+    /// Most rows of a tile.
     const ROWS: usize;
     /// Columns of a full panel.
     const COLUMNS: usize;
-    /// Whether a last panel of at most half the columns is packed, and run, as half a panel.
-    const HALVES: bool;
+    /// Columns of a vector of sums.
+    const LANES: usize;
     /// Consecutive products that one lane sums.
     const DEPTH: usize;
+    /// Activations that a tile reads at once, a multiple of `DEPTH`.
+    const READ: usize;
     /// What a tile subtracts from every activation, to make it an i8.
     const SUBTRACTED: i32;
-    /// Both operands are i16 in scratch memory: rows always, panels where enough tiles share one.
+    /// Activations are i16 in scratch memory.
     const WIDE: bool;
     /// Most products of a depth block: a panel and a tile's rows stay in the first-level cache.
     const DEPTH_BLOCK: usize;
 
-    /// Lays the rows of `job` side by side in scratch memory.
-    ///
-    /// # Safety
-    /// The CPU has the instructions, and [`rows::pack`]'s conditions hold.
-    unsafe fn pack_rows(job: &Rows);
+    /// Rows of a full tile of so many vectors.
+    fn rows(_vectors: usize) -> usize {
+        Self::ROWS
+    }
 
-    /// Widens `len` weights to i16; called only where [`Kernel::WIDE`].
+    /// Writes a region in the kernel's form of activations.
     ///
     /// # Safety
-    /// The CPU has the instructions, `len` is a multiple of 16, `from` may be read for `len` bytes
-    /// and `to` be written for `2 * len`.
-    unsafe fn widen(_to: *mut u8, _from: *const u8, _len: usize) {}
+    /// The CPU has the instructions, and [`region::fill`]'s conditions hold.
+    unsafe fn fill(region: &Region);
 
     /// Runs one tile.
     ///

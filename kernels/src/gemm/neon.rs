@@ -7,7 +7,7 @@
 
 use std::arch::aarch64::*;
 
-use super::rows::{self, Bytes, Rows};
+use super::region::{self, Bytes, Region};
 use super::{End, Kernel, Start, Tile, with_rows};
 use crate::requantize::neon::{Stage, store_first};
 
@@ -22,15 +22,16 @@ unsafe impl Kernel for Neon {
     const NAME: &'static str = "arm-u8i8-neon-4x4";
     const ROWS: usize = 4;
     const COLUMNS: usize = COLUMNS;
-    const HALVES: bool = false;
+    const LANES: usize = COLUMNS;
     const DEPTH: usize = DEPTH;
+    const READ: usize = DEPTH;
     const SUBTRACTED: i32 = 128;
     const WIDE: bool = false;
     const DEPTH_BLOCK: usize = 2048;
 
-    unsafe fn pack_rows(job: &Rows) {
+    unsafe fn fill(region: &Region) {
         // SAFETY: the caller's.
-        unsafe { rows::pack::<Bytes>(job) }
+        unsafe { region::fill::<Bytes>(region) }
     }
 
     unsafe fn tile(t: &Tile) {
@@ -47,20 +48,24 @@ unsafe fn tile<const R: usize>(t: &Tile) {
         let rows: [*const u8; R] = t.a.cast::<[*const u8; R]>().read();
         let flip = vdupq_n_u8(0x80);
         let mut b = t.b.cast::<i8>();
-        for group in 0..t.groups {
-            let mut a = [vdupq_n_s8(0); R];
-            for (a, row) in a.iter_mut().zip(rows) {
-                *a = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(row.add(DEPTH * group)), flip));
-            }
-            for c in 0..COLUMNS {
-                let w = vld1q_s8(b.add(DEPTH * c));
-                for r in 0..R {
-                    let low = vmull_s8(vget_low_s8(a[r]), vget_low_s8(w));
-                    let both = vmlal_high_s8(low, a[r], w);
-                    partial[r][c] = vpadalq_s16(partial[r][c], both);
+        for run in t.runs {
+            let mut at = run.offset;
+            for _ in 0..run.groups {
+                let mut a = [vdupq_n_s8(0); R];
+                for (a, row) in a.iter_mut().zip(rows) {
+                    *a = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(row.add(at)), flip));
                 }
+                at += DEPTH;
+                for c in 0..COLUMNS {
+                    let w = vld1q_s8(b.add(DEPTH * c));
+                    for r in 0..R {
+                        let low = vmull_s8(vget_low_s8(a[r]), vget_low_s8(w));
+                        let both = vmlal_high_s8(low, a[r], w);
+                        partial[r][c] = vpadalq_s16(partial[r][c], both);
+                    }
+                }
+                b = b.add(DEPTH * COLUMNS);
             }
-            b = b.add(DEPTH * COLUMNS);
         }
         for (r, [p0, p1, p2, p3]) in partial.into_iter().enumerate() {
             let start = match t.start {

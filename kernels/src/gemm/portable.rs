@@ -1,7 +1,7 @@
 //! Plain Rust, for any CPU.
 
 use super::driver::requantize_row;
-use super::rows::{self, Bytes, Rows};
+use super::region::{self, Bytes, Region};
 use super::{End, Kernel, Start, Tile, with_rows};
 
 pub(crate) struct Portable;
@@ -15,15 +15,16 @@ unsafe impl Kernel for Portable {
     const NAME: &'static str = "portable-u8i8-4x8";
     const ROWS: usize = ROWS;
     const COLUMNS: usize = COLUMNS;
-    const HALVES: bool = false;
+    const LANES: usize = COLUMNS;
     const DEPTH: usize = 1;
+    const READ: usize = 1;
     const SUBTRACTED: i32 = 0;
     const WIDE: bool = false;
     const DEPTH_BLOCK: usize = 2048;
 
-    unsafe fn pack_rows(job: &Rows) {
+    unsafe fn fill(region: &Region) {
         // SAFETY: the caller's.
-        unsafe { rows::pack::<Bytes>(job) }
+        unsafe { region::fill::<Bytes>(region) }
     }
 
     unsafe fn tile(t: &Tile) {
@@ -43,13 +44,17 @@ unsafe fn tile<const R: usize>(t: &Tile) {
             };
         }
         let a: [*const u8; R] = t.a.cast::<[*const u8; R]>().read();
-        for k in 0..t.groups {
-            let w = t.b.add(k * COLUMNS).cast::<[i8; COLUMNS]>().read();
-            for (row, a) in sums.iter_mut().zip(a) {
-                let a = i16::from(*a.add(k));
-                for (sum, &w) in row.iter_mut().zip(&w) {
-                    // |a * w| <= 255 * 128 fits i16.
-                    *sum = sum.wrapping_add(i32::from(a * i16::from(w)));
+        let mut b = t.b;
+        for run in t.runs {
+            for at in run.offset..run.offset + run.groups {
+                let w = b.cast::<[i8; COLUMNS]>().read();
+                b = b.add(COLUMNS);
+                for (row, a) in sums.iter_mut().zip(a) {
+                    let a = i16::from(*a.add(at));
+                    for (sum, &w) in row.iter_mut().zip(&w) {
+                        // |a * w| <= 255 * 128 fits i16.
+                        *sum = sum.wrapping_add(i32::from(a * i16::from(w)));
+                    }
                 }
             }
         }

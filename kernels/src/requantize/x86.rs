@@ -10,6 +10,9 @@ pub(crate) struct Stage {
     lo: __m256,
     hi: __m256,
     zero_point: __m256i,
+    /// `lo` as codes, and the zero point as i16.
+    lo8: __m256i,
+    zero_point16: __m256i,
 }
 
 impl Stage {
@@ -20,6 +23,8 @@ impl Stage {
             lo: _mm256_set1_ps(stage.bounds[0]),
             hi: _mm256_set1_ps(stage.bounds[1]),
             zero_point: _mm256_set1_epi32(stage.zero_point),
+            lo8: _mm256_set1_epi8(stage.lo() as i8),
+            zero_point16: _mm256_set1_epi16(stage.zero_point as i16),
         }
     }
 
@@ -42,15 +47,67 @@ impl Stage {
         let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
         _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words))
     }
+}
 
-    /// Eight accumulators to eight bytes, in the low half.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    pub(crate) fn bytes8(&self, acc: __m256i, multipliers: __m256) -> __m128i {
-        let codes = self.codes(acc, multipliers);
-        let words =
-            _mm_packs_epi32(_mm256_castsi256_si128(codes), _mm256_extracti128_si256::<1>(codes));
-        _mm_packus_epi16(words, words)
+/// `R` rows of `V` vectors of accumulators, `V` one or two, to codes: `columns` of every row.
+///
+/// Half of the clamp stands before the rounding, where it keeps the conversion from overflowing
+/// upwards; an overflow downwards gives the least integer, which saturates to `lo` as it should.
+///
+/// # Safety
+/// `multipliers` may be read for `8 * V` elements, and `y` written for `columns <= 8 * V` bytes of
+/// `R` rows `y_stride` apart. The caller is compiled for AVX2.
+#[inline(always)]
+pub(crate) unsafe fn store<const R: usize, const V: usize>(
+    stage: Stage,
+    sums: &[[__m256i; V]; R],
+    multipliers: *const f32,
+    y: *mut u8,
+    y_stride: usize,
+    columns: usize,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut m = [_mm256_setzero_ps(); V];
+        for (v, m) in m.iter_mut().enumerate() {
+            *m = _mm256_loadu_ps(multipliers.add(8 * v));
+        }
+        let whole = |row: usize, v: usize| {
+            let scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[row.min(R - 1)][v]), m[v]);
+            _mm256_cvtps_epi32(_mm256_min_ps(scaled, stage.hi))
+        };
+        // Packing works within 128-bit halves, so the four parts of each half lie four apart.
+        let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+        let bytes = |parts: [__m256i; 4]| {
+            let low = _mm256_adds_epi16(_mm256_packs_epi32(parts[0], parts[1]), stage.zero_point16);
+            let high =
+                _mm256_adds_epi16(_mm256_packs_epi32(parts[2], parts[3]), stage.zero_point16);
+            let bytes = _mm256_max_epu8(_mm256_packus_epi16(low, high), stage.lo8);
+            let bytes = _mm256_permutevar8x32_epi32(bytes, order);
+            [_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes)]
+        };
+        if V == 2 {
+            for r in (0..R).step_by(2) {
+                let parts = [whole(r, 0), whole(r, 1), whole(r + 1, 0), whole(r + 1, 1)];
+                for (i, bytes) in bytes(parts).into_iter().enumerate() {
+                    if r + i < R {
+                        store_first(y.add((r + i) * y_stride), bytes, columns);
+                    }
+                }
+            }
+        } else {
+            for r in (0..R).step_by(4) {
+                let parts = [whole(r, 0), whole(r + 1, 0), whole(r + 2, 0), whole(r + 3, 0)];
+                let [low, high] = bytes(parts);
+                let rows =
+                    [low, _mm_unpackhi_epi64(low, low), high, _mm_unpackhi_epi64(high, high)];
+                for (i, bytes) in rows.into_iter().enumerate() {
+                    if r + i < R {
+                        store_first(y.add((r + i) * y_stride), bytes, columns);
+                    }
+                }
+            }
+        }
     }
 }
 
