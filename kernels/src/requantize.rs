@@ -26,6 +26,9 @@ pub struct Requantize {
     pub(crate) bounds: [f32; 2],
     /// `zy`.
     pub(crate) zero_point: i32,
+    /// `lo`.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+    pub(crate) lo: u8,
 }
 
 impl Requantize {
@@ -35,14 +38,8 @@ impl Requantize {
         Requantize {
             bounds: [(clamp.lo as i32 - zero_point) as f32, (clamp.hi as i32 - zero_point) as f32],
             zero_point,
+            lo: clamp.lo,
         }
-    }
-
-    /// The smallest code.
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    pub(crate) fn lo(self) -> u8 {
-        (self.bounds[0] as i32 + self.zero_point) as u8
     }
 
     /// The code of `acc * multiplier`; `multiplier` is finite.

@@ -8,7 +8,7 @@
 use std::arch::x86_64::*;
 
 use super::region::{self, Region, Write};
-use super::{End, Kernel, Start, Tile, with_rows};
+use super::{End, Kernel, Start, Tiles, with_rows};
 use crate::requantize::x86::{Stage, store};
 
 pub(crate) struct Avx2;
@@ -41,57 +41,62 @@ unsafe impl Kernel for Avx2 {
         unsafe { fill(region) }
     }
 
-    unsafe fn tile(t: &Tile) {
+    unsafe fn run(t: &Tiles) {
         // SAFETY: the caller's.
         unsafe {
             with_rows!(t.rows, [1 2 3 4 5 6], R => {
-                if t.vectors == 1 { tile::<R, 1>(t) } else { tile::<R, 2>(t) }
+                if t.vectors == 1 { tiles::<R, 1>(t) } else { tiles::<R, 2>(t) }
             })
         }
     }
 }
 
 #[target_feature(enable = "avx2")]
-unsafe fn tile<const R: usize, const V: usize>(t: &Tile) {
-    // SAFETY: the contract of `Kernel`.
-    unsafe {
-        let mut sums = start::<R, V>(t.start);
-        let a: [*const u8; R] = t.a.cast::<[*const u8; R]>().read();
-        let mut b = t.b;
-        for run in t.runs {
-            let mut at = run.offset;
-            for _ in 0..run.groups {
-                let mut w = [_mm256_setzero_si256(); V];
-                for (v, w) in w.iter_mut().enumerate() {
-                    *w = _mm256_cvtepi8_epi16(_mm_loadu_si128(b.add(16 * v).cast()));
-                }
-                b = b.add(16 * V);
-                for r in 0..R {
-                    let a = _mm256_set1_epi32(a[r].add(at).cast::<i32>().read_unaligned());
-                    for v in 0..V {
-                        sums[r][v] = _mm256_add_epi32(sums[r][v], _mm256_madd_epi16(a, w[v]));
+unsafe fn tiles<const R: usize, const V: usize>(t: &Tiles) {
+    for tile in 0..t.count {
+        // SAFETY: the contract of `Kernel`.
+        unsafe {
+            let mut sums = start::<R, V>(t, tile);
+            let a: [*const u8; R] = t.a.add(tile * R).cast::<[*const u8; R]>().read();
+            let mut b = t.b;
+            for run in t.runs {
+                let mut at = run.offset;
+                for _ in 0..run.groups {
+                    let mut w = [_mm256_setzero_si256(); V];
+                    for (v, w) in w.iter_mut().enumerate() {
+                        *w = _mm256_cvtepi8_epi16(_mm_loadu_si128(b.add(16 * v).cast()));
                     }
+                    b = b.add(16 * V);
+                    for r in 0..R {
+                        let a = _mm256_set1_epi32(a[r].add(at).cast::<i32>().read_unaligned());
+                        for v in 0..V {
+                            sums[r][v] = _mm256_add_epi32(sums[r][v], _mm256_madd_epi16(a, w[v]));
+                        }
+                    }
+                    at += 2 * DEPTH;
                 }
-                at += 2 * DEPTH;
             }
+            end(t, tile, sums);
         }
-        end(t.end, sums);
     }
 }
 
-/// What the sums of `R` rows of `V` vectors start from.
+/// What the sums of tile `tile` start from.
 ///
 /// # Safety
-/// The caller is compiled for AVX2, and [`Start`] may be read for that many.
+/// The caller is compiled for AVX2, and [`Start`] may be read for tiles of `R` rows of `V` vectors.
 #[inline(always)]
-pub(super) unsafe fn start<const R: usize, const V: usize>(start: Start) -> [[__m256i; V]; R] {
+pub(super) unsafe fn start<const R: usize, const V: usize>(
+    t: &Tiles,
+    tile: usize,
+) -> [[__m256i; V]; R] {
     // SAFETY: the caller's.
     unsafe {
         let mut sums = [[_mm256_setzero_si256(); V]; R];
         for (r, row) in sums.iter_mut().enumerate() {
-            let from = match start {
+            let from = match t.start {
                 Start::Bias(bias) => bias,
-                Start::Sums(sums) => sums.add(r * V * LANES),
+                Start::Sums(sums) => sums.add((tile * R + r) * V * LANES),
             };
             for (v, sum) in row.iter_mut().enumerate() {
                 *sum = _mm256_loadu_si256(from.add(LANES * v).cast());
@@ -101,21 +106,27 @@ pub(super) unsafe fn start<const R: usize, const V: usize>(start: Start) -> [[__
     }
 }
 
-/// Stores the sums, or sends them through the output stage.
+/// Stores the sums of tile `tile`, or sends them through the output stage.
 ///
 /// # Safety
-/// The caller is compiled for AVX2, and [`End`] may be written for `R` rows of `V` vectors.
+/// The caller is compiled for AVX2, and [`End`] may be written for tiles of `R` rows of `V` vectors.
 #[inline(always)]
-pub(super) unsafe fn end<const R: usize, const V: usize>(end: End, sums: [[__m256i; V]; R]) {
+pub(super) unsafe fn end<const R: usize, const V: usize>(
+    t: &Tiles,
+    tile: usize,
+    sums: [[__m256i; V]; R],
+) {
     // SAFETY: the caller's.
     unsafe {
-        match end {
+        match t.end {
             End::Sums(to) => {
+                let to = to.add(tile * R * V * LANES);
                 for (i, &sum) in sums.as_flattened().iter().enumerate() {
                     _mm256_storeu_si256(to.add(LANES * i).cast(), sum);
                 }
             }
             End::Codes { multipliers, stage, y, y_stride, columns } => {
+                let y = y.add(tile * R * y_stride);
                 store(Stage::new(stage), &sums, multipliers, y, y_stride, columns);
             }
         }

@@ -7,7 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::region::{self, Bytes, Region};
-use super::{End, Kernel, Start, Tile, with_rows};
+use super::{End, Kernel, Start, Tiles, with_rows};
 use crate::requantize::Requantize;
 
 pub(crate) struct Avx512Vnni;
@@ -38,87 +38,93 @@ unsafe impl Kernel for Avx512Vnni {
         unsafe { region::fill::<Bytes>(region) }
     }
 
-    unsafe fn tile(t: &Tile) {
+    unsafe fn run(t: &Tiles) {
         // SAFETY: the caller's; a tile of four vectors has six rows at most.
         unsafe {
             with_rows!(t.rows, [1 2 3 4 5 6 7 8], R => {
                 // An instruction takes five cycles, and two can start in each.
                 const SETS: usize = if R < 5 { 2 } else { 1 };
                 match t.vectors {
-                    1 => tile::<R, 1, 2>(t),
-                    2 => tile::<R, 2, SETS>(t),
-                    3 => tile::<R, 3, SETS>(t),
-                    _ => tile::<{ if R < 6 { R } else { 6 } }, 4, SETS>(t),
+                    1 => tiles::<R, 1, 2>(t),
+                    2 => tiles::<R, 2, SETS>(t),
+                    3 => tiles::<R, 3, SETS>(t),
+                    _ => tiles::<{ if R < 6 { R } else { 6 } }, 4, SETS>(t),
                 }
             })
         }
     }
 }
 
-/// A tile whose groups go to `SETS` sets of sums in turn.
+/// Tiles whose groups go to `SETS` sets of sums in turn.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn tile<const R: usize, const V: usize, const SETS: usize>(t: &Tile) {
-    // SAFETY: the contract of `Kernel`.
-    unsafe {
-        let mut sums = [[[_mm512_setzero_si512(); V]; R]; SETS];
-        for (r, row) in sums[0].iter_mut().enumerate() {
-            let from = match t.start {
-                Start::Bias(bias) => bias,
-                Start::Sums(sums) => sums.add(r * V * LANES),
+unsafe fn tiles<const R: usize, const V: usize, const SETS: usize>(t: &Tiles) {
+    for tile in 0..t.count {
+        // SAFETY: the contract of `Kernel`.
+        unsafe {
+            let mut sums = [[[_mm512_setzero_si512(); V]; R]; SETS];
+            for (r, row) in sums[0].iter_mut().enumerate() {
+                let from = match t.start {
+                    Start::Bias(bias) => bias,
+                    Start::Sums(sums) => sums.add((tile * R + r) * V * LANES),
+                };
+                for (v, sum) in row.iter_mut().enumerate() {
+                    *sum = _mm512_loadu_si512(from.add(LANES * v).cast());
+                }
+            }
+            let a: [*const u8; R] = t.a.add(tile * R).cast::<[*const u8; R]>().read();
+            let mut b = t.b;
+            let mut group = |sums: &mut [[__m512i; V]; R], at: usize| {
+                let mut w = [_mm512_setzero_si512(); V];
+                for (v, w) in w.iter_mut().enumerate() {
+                    *w = _mm512_loadu_si512(b.add(64 * v).cast());
+                }
+                b = b.add(64 * V);
+                for r in 0..R {
+                    let a = _mm512_set1_epi32(a[r].add(at).cast::<i32>().read_unaligned());
+                    for v in 0..V {
+                        sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], a, w[v]);
+                    }
+                }
             };
-            for (v, sum) in row.iter_mut().enumerate() {
-                *sum = _mm512_loadu_si512(from.add(LANES * v).cast());
+            for run in t.runs {
+                let mut at = run.offset;
+                for _ in 0..run.groups / SETS {
+                    for sums in &mut sums {
+                        group(sums, at);
+                        at += DEPTH;
+                    }
+                }
+                if !run.groups.is_multiple_of(SETS) {
+                    group(&mut sums[0], at);
+                }
             }
-        }
-        let a: [*const u8; R] = t.a.cast::<[*const u8; R]>().read();
-        let mut b = t.b;
-        let mut group = |sums: &mut [[__m512i; V]; R], at: usize| {
-            let mut w = [_mm512_setzero_si512(); V];
-            for (v, w) in w.iter_mut().enumerate() {
-                *w = _mm512_loadu_si512(b.add(64 * v).cast());
-            }
-            b = b.add(64 * V);
             for r in 0..R {
-                let a = _mm512_set1_epi32(a[r].add(at).cast::<i32>().read_unaligned());
                 for v in 0..V {
-                    sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], a, w[v]);
+                    for set in 1..SETS {
+                        sums[0][r][v] = _mm512_add_epi32(sums[0][r][v], sums[set][r][v]);
+                    }
                 }
             }
-        };
-        for run in t.runs {
-            let mut at = run.offset;
-            for _ in 0..run.groups / SETS {
-                for sums in &mut sums {
-                    group(sums, at);
-                    at += DEPTH;
+            match t.end {
+                End::Sums(to) => {
+                    for (i, &sum) in sums[0].as_flattened().iter().enumerate() {
+                        _mm512_storeu_si512(to.add((tile * R * V + i) * LANES).cast(), sum);
+                    }
                 }
-            }
-            if !run.groups.is_multiple_of(SETS) {
-                group(&mut sums[0], at);
-            }
-        }
-        for r in 0..R {
-            for v in 0..V {
-                for set in 1..SETS {
-                    sums[0][r][v] = _mm512_add_epi32(sums[0][r][v], sums[set][r][v]);
-                }
-            }
-        }
-        match t.end {
-            End::Sums(to) => {
-                for (i, &sum) in sums[0].as_flattened().iter().enumerate() {
-                    _mm512_storeu_si512(to.add(LANES * i).cast(), sum);
-                }
-            }
-            End::Codes { multipliers, stage, y, y_stride, columns } => {
-                let mut m = [_mm512_setzero_ps(); V];
-                for (v, m) in m.iter_mut().enumerate() {
-                    *m = _mm512_loadu_ps(multipliers.add(LANES * v));
-                }
-                let mask = u64::MAX >> (64 - columns);
-                for (r, row) in sums[0].iter().enumerate() {
-                    let bytes = requantize(stage, row, &m);
-                    _mm512_mask_storeu_epi8(y.add(r * y_stride).cast(), mask, bytes);
+                End::Codes { multipliers, stage, y, y_stride, columns } => {
+                    let mut m = [_mm512_setzero_ps(); V];
+                    for (v, m) in m.iter_mut().enumerate() {
+                        *m = _mm512_loadu_ps(multipliers.add(LANES * v));
+                    }
+                    let mask = u64::MAX >> (64 - columns);
+                    for (r, row) in sums[0].iter().enumerate() {
+                        let bytes = requantize(stage, row, &m);
+                        _mm512_mask_storeu_epi8(
+                            y.add((tile * R + r) * y_stride).cast(),
+                            mask,
+                            bytes,
+                        );
+                    }
                 }
             }
         }
@@ -142,7 +148,7 @@ fn requantize<const V: usize>(stage: Requantize, row: &[__m512i; V], m: &[__m512
     let zero_point = _mm512_set1_epi16(stage.zero_point as i16);
     let low = _mm512_adds_epi16(_mm512_packs_epi32(code(0), code(1)), zero_point);
     let high = _mm512_adds_epi16(_mm512_packs_epi32(code(2), code(3)), zero_point);
-    let bytes = _mm512_max_epu8(_mm512_packus_epi16(low, high), _mm512_set1_epi8(stage.lo() as i8));
+    let bytes = _mm512_max_epu8(_mm512_packus_epi16(low, high), _mm512_set1_epi8(stage.lo as i8));
     // Packing works within 128-bit quarters: quarter q holds columns 4q.. of every vector.
     let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     _mm512_permutexvar_epi32(order, bytes)

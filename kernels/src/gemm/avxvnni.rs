@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::avx2::{end, start};
 use super::region::{self, Bytes, Region};
-use super::{Kernel, Tile, with_rows};
+use super::{Kernel, Tiles, with_rows};
 
 pub(crate) struct AvxVnni;
 
@@ -30,59 +30,61 @@ unsafe impl Kernel for AvxVnni {
         unsafe { region::fill::<Bytes>(region) }
     }
 
-    unsafe fn tile(t: &Tile) {
+    unsafe fn run(t: &Tiles) {
         // SAFETY: the caller's.
         unsafe {
             with_rows!(t.rows, [1 2 3 4 5 6], R => {
                 // An instruction takes five cycles, and two can start in each.
                 const SETS: usize = if R < 5 { 2 } else { 1 };
-                if t.vectors == 1 { tile::<R, 1, 2>(t) } else { tile::<R, 2, SETS>(t) }
+                if t.vectors == 1 { tiles::<R, 1, 2>(t) } else { tiles::<R, 2, SETS>(t) }
             })
         }
     }
 }
 
-/// A tile whose groups go to `SETS` sets of sums in turn.
+/// Tiles whose groups go to `SETS` sets of sums in turn.
 #[target_feature(enable = "avx2,avxvnni")]
-unsafe fn tile<const R: usize, const V: usize, const SETS: usize>(t: &Tile) {
-    // SAFETY: the contract of `Kernel`.
-    unsafe {
-        let mut sums = [[[_mm256_setzero_si256(); V]; R]; SETS];
-        sums[0] = start::<R, V>(t.start);
-        let a: [*const u8; R] = t.a.cast::<[*const u8; R]>().read();
-        let mut b = t.b;
-        let mut group = |sums: &mut [[__m256i; V]; R], at: usize| {
-            let mut w = [_mm256_setzero_si256(); V];
-            for (v, w) in w.iter_mut().enumerate() {
-                *w = _mm256_loadu_si256(b.add(32 * v).cast());
+unsafe fn tiles<const R: usize, const V: usize, const SETS: usize>(t: &Tiles) {
+    for tile in 0..t.count {
+        // SAFETY: the contract of `Kernel`.
+        unsafe {
+            let mut sums = [[[_mm256_setzero_si256(); V]; R]; SETS];
+            sums[0] = start::<R, V>(t, tile);
+            let a: [*const u8; R] = t.a.add(tile * R).cast::<[*const u8; R]>().read();
+            let mut b = t.b;
+            let mut group = |sums: &mut [[__m256i; V]; R], at: usize| {
+                let mut w = [_mm256_setzero_si256(); V];
+                for (v, w) in w.iter_mut().enumerate() {
+                    *w = _mm256_loadu_si256(b.add(32 * v).cast());
+                }
+                b = b.add(32 * V);
+                for r in 0..R {
+                    let a = _mm256_set1_epi32(a[r].add(at).cast::<i32>().read_unaligned());
+                    for v in 0..V {
+                        sums[r][v] = _mm256_dpbusd_avx_epi32(sums[r][v], a, w[v]);
+                    }
+                }
+            };
+            for run in t.runs {
+                let mut at = run.offset;
+                for _ in 0..run.groups / SETS {
+                    for sums in &mut sums {
+                        group(sums, at);
+                        at += DEPTH;
+                    }
+                }
+                if !run.groups.is_multiple_of(SETS) {
+                    group(&mut sums[0], at);
+                }
             }
-            b = b.add(32 * V);
             for r in 0..R {
-                let a = _mm256_set1_epi32(a[r].add(at).cast::<i32>().read_unaligned());
                 for v in 0..V {
-                    sums[r][v] = _mm256_dpbusd_avx_epi32(sums[r][v], a, w[v]);
+                    for set in 1..SETS {
+                        sums[0][r][v] = _mm256_add_epi32(sums[0][r][v], sums[set][r][v]);
+                    }
                 }
             }
-        };
-        for run in t.runs {
-            let mut at = run.offset;
-            for _ in 0..run.groups / SETS {
-                for sums in &mut sums {
-                    group(sums, at);
-                    at += DEPTH;
-                }
-            }
-            if !run.groups.is_multiple_of(SETS) {
-                group(&mut sums[0], at);
-            }
+            end(t, tile, sums[0]);
         }
-        for r in 0..R {
-            for v in 0..V {
-                for set in 1..SETS {
-                    sums[0][r][v] = _mm256_add_epi32(sums[0][r][v], sums[set][r][v]);
-                }
-            }
-        }
-        end(t.end, sums[0]);
     }
 }

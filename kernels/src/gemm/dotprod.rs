@@ -8,7 +8,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::region::{self, Bytes, Region};
-use super::{End, Kernel, Start, Tile, with_rows};
+use super::{End, Kernel, Start, Tiles, with_rows};
 use crate::requantize::neon::{Stage, store_first};
 
 pub(crate) struct Dotprod;
@@ -37,11 +37,11 @@ unsafe impl Kernel for Dotprod {
         unsafe { region::fill::<Bytes>(region) }
     }
 
-    unsafe fn tile(t: &Tile) {
+    unsafe fn run(t: &Tiles) {
         // SAFETY: the caller's.
         unsafe {
             with_rows!(t.rows, [1 2 3 4 5 6 7 8], R => {
-                if t.vectors == 1 { tile::<R, 1>(t) } else { tile::<R, 2>(t) }
+                if t.vectors == 1 { tiles::<R, 1>(t) } else { tiles::<R, 2>(t) }
             })
         }
     }
@@ -87,67 +87,69 @@ unsafe fn group<const R: usize, const V: usize, const LANE: usize>(
 }
 
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn tile<const R: usize, const V: usize>(t: &Tile) {
-    // SAFETY: the contract of `Kernel`.
-    unsafe {
-        let mut sums = [[vdupq_n_s32(0); V]; R];
-        for (r, row) in sums.iter_mut().enumerate() {
-            for (v, sum) in row.iter_mut().enumerate() {
-                *sum = match t.start {
-                    Start::Bias(bias) => vld1q_s32(bias.add(4 * v)),
-                    Start::Sums(sums) => vld1q_s32(sums.add((r * V + v) * LANES)),
-                };
+unsafe fn tiles<const R: usize, const V: usize>(t: &Tiles) {
+    for tile in 0..t.count {
+        // SAFETY: the contract of `Kernel`.
+        unsafe {
+            let mut sums = [[vdupq_n_s32(0); V]; R];
+            for (r, row) in sums.iter_mut().enumerate() {
+                for (v, sum) in row.iter_mut().enumerate() {
+                    *sum = match t.start {
+                        Start::Bias(bias) => vld1q_s32(bias.add(4 * v)),
+                        Start::Sums(sums) => vld1q_s32(sums.add(((tile * R + r) * V + v) * LANES)),
+                    };
+                }
             }
-        }
-        let rows: [*const u8; R] = t.a.cast::<[*const u8; R]>().read();
-        let flip = vdupq_n_u8(0x80);
-        let load = |at: usize| {
-            let mut a = [vdupq_n_s8(0); R];
-            for (a, row) in a.iter_mut().zip(rows) {
-                *a = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(row.add(at)), flip));
-            }
-            a
-        };
-        let mut b = t.b;
-        let step = 16 * V;
-        for run in t.runs {
-            let mut at = run.offset;
-            for _ in 0..run.groups / LANES {
-                let a = load(at);
-                at += DEPTH * LANES;
-                group::<R, V, 0>(&mut sums, &a, b);
-                group::<R, V, 1>(&mut sums, &a, b.add(step));
-                group::<R, V, 2>(&mut sums, &a, b.add(2 * step));
-                group::<R, V, 3>(&mut sums, &a, b.add(3 * step));
-                b = b.add(LANES * step);
-            }
-            let rest = run.groups % LANES;
-            if rest > 0 {
-                let a = load(at);
-                group::<R, V, 0>(&mut sums, &a, b);
-                if rest > 1 {
+            let rows: [*const u8; R] = t.a.add(tile * R).cast::<[*const u8; R]>().read();
+            let flip = vdupq_n_u8(0x80);
+            let load = |at: usize| {
+                let mut a = [vdupq_n_s8(0); R];
+                for (a, row) in a.iter_mut().zip(rows) {
+                    *a = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(row.add(at)), flip));
+                }
+                a
+            };
+            let mut b = t.b;
+            let step = 16 * V;
+            for run in t.runs {
+                let mut at = run.offset;
+                for _ in 0..run.groups / LANES {
+                    let a = load(at);
+                    at += DEPTH * LANES;
+                    group::<R, V, 0>(&mut sums, &a, b);
                     group::<R, V, 1>(&mut sums, &a, b.add(step));
-                }
-                if rest > 2 {
                     group::<R, V, 2>(&mut sums, &a, b.add(2 * step));
+                    group::<R, V, 3>(&mut sums, &a, b.add(3 * step));
+                    b = b.add(LANES * step);
                 }
-                b = b.add(rest * step);
+                let rest = run.groups % LANES;
+                if rest > 0 {
+                    let a = load(at);
+                    group::<R, V, 0>(&mut sums, &a, b);
+                    if rest > 1 {
+                        group::<R, V, 1>(&mut sums, &a, b.add(step));
+                    }
+                    if rest > 2 {
+                        group::<R, V, 2>(&mut sums, &a, b.add(2 * step));
+                    }
+                    b = b.add(rest * step);
+                }
             }
-        }
-        match t.end {
-            End::Sums(to) => {
-                for (r, row) in sums.iter().enumerate() {
-                    for (v, &sum) in row.iter().enumerate() {
-                        vst1q_s32(to.add((r * V + v) * LANES), sum);
+            match t.end {
+                End::Sums(to) => {
+                    for (r, row) in sums.iter().enumerate() {
+                        for (v, &sum) in row.iter().enumerate() {
+                            vst1q_s32(to.add(((tile * R + r) * V + v) * LANES), sum);
+                        }
                     }
                 }
-            }
-            End::Codes { multipliers, stage, y, y_stride, columns } => {
-                let stage = Stage::new(stage);
-                let m = [vld1q_f32(multipliers), vld1q_f32(multipliers.add(4 * (V - 1)))];
-                for (r, row) in sums.iter().enumerate() {
-                    let bytes = stage.bytes8([row[0], row[V - 1]], m);
-                    store_first(y.add(r * y_stride), bytes, columns);
+                End::Codes { multipliers, stage, y, y_stride, columns } => {
+                    let stage = Stage::new(stage);
+                    let m = [vld1q_f32(multipliers), vld1q_f32(multipliers.add(4 * (V - 1)))];
+                    for (r, row) in sums.iter().enumerate() {
+                        let bytes = stage.bytes8([row[0], row[V - 1]], m);
+                        store_first(y.add((tile * R + r) * y_stride), bytes, columns);
+                    }
                 }
             }
         }

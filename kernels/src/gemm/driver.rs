@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::pack::Layout;
 use super::region::{Bytes, Grid, Region, Write};
-use super::{End, Kernel, Run, Start, Tile};
+use super::{End, Kernel, Run, Start, Tiles};
 use crate::conv::{Conv, Stage};
 use crate::requantize::Requantize;
 use crate::{ConvGeometry, Shape, Team, View, ViewMut, Window};
@@ -237,7 +237,6 @@ impl Job<'_> {
         let Plan { geometry: g, grid, layout, .. } = &self.plan;
         let pixel_stride = self.x.pixel_stride();
         let pixel_bytes = g.group_inputs() * if K::WIDE { 2 } else { 1 };
-        let pixels = rows.len() * g.output.w;
         // SAFETY: the scratch memory holds what the plan says, and `rows` is no longer than its
         // blocks; where activations are read in place, every pixel is one of the input.
         unsafe {
@@ -254,25 +253,25 @@ impl Job<'_> {
                     to: region,
                 });
             }
-            let side_by_side = scratch.add(self.plan.side_by_side);
-            let pointers = scratch.add(self.plan.pointers).cast::<*const u8>();
-            for i in 0..pixels {
-                *pointers.add(i) = if self.plan.in_place {
-                    let (y, x) = (rows.start + i / g.output.w, i % g.output.w);
-                    let [stride_y, stride_x] = g.window.stride;
-                    let pixel = y * stride_y * g.input.w + x * stride_x;
-                    let from = pixel * pixel_stride + channels * g.group_inputs();
-                    self.x.data()[from..][..g.group_inputs()].as_ptr()
-                } else {
-                    let first = region.add(grid.pixel(i) * pixel_bytes);
-                    if layout.side_by_side {
-                        let row = side_by_side.add(i * self.plan.row_stride);
-                        lay_side_by_side(g, grid, first, row, pixel_bytes);
-                        row
+            let mut pointer = scratch.add(self.plan.pointers).cast::<*const u8>();
+            let mut row = scratch.add(self.plan.side_by_side);
+            for y in 0..rows.len() {
+                for x in 0..g.output.w {
+                    *pointer = if self.plan.in_place {
+                        let [stride_y, stride_x] = g.window.stride;
+                        let pixel = (rows.start + y) * stride_y * g.input.w + x * stride_x;
+                        let from = pixel * pixel_stride + channels * g.group_inputs();
+                        self.x.data()[from..][..g.group_inputs()].as_ptr()
                     } else {
-                        first
+                        region.add(grid.pixel([y, x]) * pixel_bytes)
+                    };
+                    if layout.side_by_side {
+                        lay_side_by_side(g, grid, *pointer, row, pixel_bytes);
+                        *pointer = row;
+                        row = row.add(self.plan.row_stride);
                     }
-                };
+                    pointer = pointer.add(1);
+                }
             }
             let mut run = scratch.add(self.plan.runs).cast::<Run>();
             for block in 0..self.plan.depth_blocks {
@@ -331,6 +330,7 @@ impl Job<'_> {
         let pixels = rows.len() * g.output.w;
         // Tiles of even size: a last one of a row or two would cost nearly as much as a full one.
         let tiles = pixels.div_ceil(K::rows(vectors));
+        let (least, larger) = (pixels / tiles, pixels % tiles);
         // SAFETY: offsets are those of `Layout`, and `packed` has its length; the scratch memory
         // holds what the plan says; channels from `column` on are the output's.
         unsafe {
@@ -349,33 +349,39 @@ impl Job<'_> {
                 let count = self.runs::<K>(block).len();
                 let runs_here = std::slice::from_raw_parts(runs, count);
                 runs = runs.add(count);
-                for tile in 0..tiles {
-                    let row = tile * pixels / tiles;
-                    let rows = (tile + 1) * pixels / tiles - row;
-                    let waiting = if *depth_blocks > 1 { sums.add(row * width) } else { sums };
-                    let y = y.add(row * self.y_stride);
-                    let end = match self.conv.stage() {
-                        Stage::Requantize(stage) if last => {
-                            End::Codes { multipliers, stage, y, y_stride: self.y_stride, columns }
-                        }
-                        _ => End::Sums(waiting),
-                    };
-                    K::tile(&Tile {
-                        a: pointers.add(row),
-                        rows,
-                        runs: runs_here,
-                        b,
-                        vectors,
-                        start: if first { Start::Bias(bias) } else { Start::Sums(waiting) },
-                        end,
-                    });
-                    if let (true, Stage::FixedPoint(stage)) = (last, self.conv.stage()) {
-                        for i in 0..rows {
-                            for j in 0..columns {
-                                *y.add(i * self.y_stride + j) =
-                                    stage.apply(*waiting.add(i * width + j));
+                let mut row = 0;
+                for (rows, count) in [(least + 1, larger), (least, tiles - larger)] {
+                    let scalar = last && matches!(self.conv.stage(), Stage::FixedPoint(_));
+                    let step = if scalar { 1 } else { count.max(1) };
+                    for _ in (0..count).step_by(step) {
+                        let sums = if *depth_blocks > 1 { sums.add(row * width) } else { sums };
+                        let y = y.add(row * self.y_stride);
+                        let end = match self.conv.stage() {
+                            Stage::Requantize(stage) if last => {
+                                let y_stride = self.y_stride;
+                                End::Codes { multipliers, stage, y, y_stride, columns }
+                            }
+                            _ => End::Sums(sums),
+                        };
+                        K::run(&Tiles {
+                            count: step,
+                            rows,
+                            vectors,
+                            a: pointers.add(row),
+                            runs: runs_here,
+                            b,
+                            start: if first { Start::Bias(bias) } else { Start::Sums(sums) },
+                            end,
+                        });
+                        if let (true, Stage::FixedPoint(stage)) = (last, self.conv.stage()) {
+                            for i in 0..rows {
+                                for j in 0..columns {
+                                    *y.add(i * self.y_stride + j) =
+                                        stage.apply(*sums.add(i * width + j));
+                                }
                             }
                         }
+                        row += step * rows;
                     }
                 }
             }

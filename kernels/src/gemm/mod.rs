@@ -34,18 +34,21 @@ pub(crate) mod region;
 use crate::requantize::Requantize;
 use region::Region;
 
-/// A register tile: sums of `rows` pixels and `vectors` vectors of columns over a depth block.
-pub(crate) struct Tile<'a> {
+/// A column of register tiles, one below the other, over a depth block: each has the sums of `rows`
+/// pixels and `vectors` vectors of columns.
+pub(crate) struct Tiles<'a> {
+    /// Tiles.
+    pub(crate) count: usize,
+    /// Rows of each, no more than [`Kernel::rows`].
+    pub(crate) rows: usize,
+    /// Vectors of [`Kernel::LANES`] columns of the panel.
+    pub(crate) vectors: usize,
     /// Pointers to each row's first activation: u8, or i16 where [`Kernel::WIDE`].
     pub(crate) a: *const *const u8,
-    /// Rows, no more than [`Kernel::rows`].
-    pub(crate) rows: usize,
     /// Where the products of the block lie in every row.
     pub(crate) runs: &'a [Run],
     /// The panel at this depth block.
     pub(crate) b: *const u8,
-    /// Vectors of [`Kernel::LANES`] columns of the panel.
-    pub(crate) vectors: usize,
     /// What the sums start from.
     pub(crate) start: Start,
     /// Where they go.
@@ -61,19 +64,19 @@ pub(crate) struct Run {
     pub(crate) groups: usize,
 }
 
-/// What the sums of a tile start from.
+/// What sums start from.
 #[derive(Clone, Copy)]
 pub(crate) enum Start {
     /// One bias per column.
     Bias(*const i32),
-    /// The sums so far, a tile's rows one after the other.
+    /// The sums so far, row after row.
     Sums(*const i32),
 }
 
-/// Where the sums of a tile go.
+/// Where sums go.
 #[derive(Clone, Copy)]
 pub(crate) enum End {
-    /// To memory, a tile's rows one after the other.
+    /// To memory, row after row.
     Sums(*mut i32),
     /// Through the output stage.
     Codes {
@@ -95,7 +98,7 @@ pub(crate) enum End {
 /// products, for every column, `DEPTH` weights.
 ///
 /// # Safety
-/// An implementation reads of a [`Tile`] only `groups * DEPTH`, rounded up to a multiple of `READ`,
+/// An implementation reads of [`Tiles`] only `groups * DEPTH`, rounded up to a multiple of `READ`,
 /// activations of each row's runs, `groups * DEPTH` weights and one bias and multiplier of each of
 /// the panel's columns, and writes only the `rows × columns` codes or the `rows × vectors` sums.
 pub(crate) unsafe trait Kernel {
@@ -129,11 +132,11 @@ pub(crate) unsafe trait Kernel {
     /// The CPU has the instructions, and [`region::fill`]'s conditions hold.
     unsafe fn fill(region: &Region);
 
-    /// Runs one tile.
+    /// Runs a column of tiles.
     ///
     /// # Safety
     /// The CPU has the instructions, and everything that the trait says is read or written may be.
-    unsafe fn tile(tile: &Tile);
+    unsafe fn run(tiles: &Tiles);
 }
 
 /// Calls the function of the constant that equals the number of rows.

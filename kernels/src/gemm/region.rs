@@ -21,8 +21,6 @@ pub(crate) struct Grid {
     window_rows: usize,
     /// Pixels in a row of the grid.
     width: usize,
-    /// Pixels in a row of the output.
-    output_width: usize,
 }
 
 impl Grid {
@@ -31,13 +29,7 @@ impl Grid {
         let reach = |axis: usize| (w.kernel[axis] - 1) * w.dilation[axis] + 1;
         let one_tap = w.kernel == [1, 1] && w.pad == [0, 0];
         let (step, stride) = if one_tap { (w.stride, [1, 1]) } else { ([1, 1], w.stride) };
-        Grid {
-            step,
-            stride,
-            window_rows: reach(0),
-            width: (g.output.w - 1) * stride[1] + reach(1),
-            output_width: g.output.w,
-        }
+        Grid { step, stride, window_rows: reach(0), width: (g.output.w - 1) * stride[1] + reach(1) }
     }
 
     /// Pixels of the region under `rows` rows of the output.
@@ -51,11 +43,10 @@ impl Grid {
         first..first + (rows.len() - 1) * self.stride[0] + self.window_rows
     }
 
-    /// The pixel of the region that lies under the first tap of output pixel `i`; both count from
-    /// the start of their block.
-    pub(crate) fn pixel(&self, i: usize) -> usize {
-        let (row, column) = (i / self.output_width, i % self.output_width);
-        row * self.stride[0] * self.width + column * self.stride[1]
+    /// The pixel of the region that lies under the first tap of an output pixel, whose row counts
+    /// from the first of the block.
+    pub(crate) fn pixel(&self, [y, x]: [usize; 2]) -> usize {
+        y * self.stride[0] * self.width + x * self.stride[1]
     }
 
     /// The pixel under tap (`ky`, `kx`), from that under the first tap on.

@@ -23,7 +23,7 @@ impl Stage {
             lo: _mm256_set1_ps(stage.bounds[0]),
             hi: _mm256_set1_ps(stage.bounds[1]),
             zero_point: _mm256_set1_epi32(stage.zero_point),
-            lo8: _mm256_set1_epi8(stage.lo() as i8),
+            lo8: _mm256_set1_epi8(stage.lo as i8),
             zero_point16: _mm256_set1_epi16(stage.zero_point as i16),
         }
     }
@@ -66,8 +66,12 @@ pub(crate) unsafe fn store<const R: usize, const V: usize>(
     y_stride: usize,
     columns: usize,
 ) {
+    let mut partial = [[0u8; 16]; R];
     // SAFETY: the caller's.
     unsafe {
+        // A panel's last columns may be padding: those go through memory of our own.
+        let (to, to_stride) =
+            if columns == 8 * V { (y, y_stride) } else { (partial.as_mut_ptr().cast(), 16) };
         let mut m = [_mm256_setzero_ps(); V];
         for (v, m) in m.iter_mut().enumerate() {
             *m = _mm256_loadu_ps(multipliers.add(8 * v));
@@ -91,20 +95,26 @@ pub(crate) unsafe fn store<const R: usize, const V: usize>(
                 let parts = [whole(r, 0), whole(r, 1), whole(r + 1, 0), whole(r + 1, 1)];
                 for (i, bytes) in bytes(parts).into_iter().enumerate() {
                     if r + i < R {
-                        store_first(y.add((r + i) * y_stride), bytes, columns);
+                        _mm_storeu_si128(to.add((r + i) * to_stride).cast(), bytes);
                     }
                 }
             }
         } else {
             for r in (0..R).step_by(4) {
                 let parts = [whole(r, 0), whole(r + 1, 0), whole(r + 2, 0), whole(r + 3, 0)];
-                let [low, high] = bytes(parts);
-                let rows =
-                    [low, _mm_unpackhi_epi64(low, low), high, _mm_unpackhi_epi64(high, high)];
+                let [a, b] = bytes(parts);
+                let rows = [a, _mm_unpackhi_epi64(a, a), b, _mm_unpackhi_epi64(b, b)];
                 for (i, bytes) in rows.into_iter().enumerate() {
                     if r + i < R {
-                        store_first(y.add((r + i) * y_stride), bytes, columns);
+                        _mm_storel_epi64(to.add((r + i) * to_stride).cast(), bytes);
                     }
+                }
+            }
+        }
+        if columns < 8 * V {
+            for (r, row) in partial.iter().enumerate() {
+                for (i, &code) in row.iter().take(columns).enumerate() {
+                    *y.add(r * y_stride + i) = code;
                 }
             }
         }
