@@ -1,6 +1,7 @@
 //! The output stage on AVX2 registers.
 
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 
 use super::Requantize;
 
@@ -66,7 +67,7 @@ pub(crate) unsafe fn store<const R: usize, const V: usize>(
     y_stride: usize,
     columns: usize,
 ) {
-    let mut partial = [[0u8; 16]; R];
+    let mut partial = [MaybeUninit::<[u8; 16]>::uninit(); R];
     // SAFETY: the caller's.
     unsafe {
         // A panel's last columns may be padding: those go through memory of our own.
@@ -113,9 +114,7 @@ pub(crate) unsafe fn store<const R: usize, const V: usize>(
         }
         if columns < 8 * V {
             for (r, row) in partial.iter().enumerate() {
-                for (i, &code) in row.iter().take(columns).enumerate() {
-                    *y.add(r * y_stride + i) = code;
-                }
+                y.add(r * y_stride).copy_from_nonoverlapping(row.as_ptr().cast(), columns);
             }
         }
     }
