@@ -90,14 +90,19 @@ impl Peak {
         PEAKS.iter().copied().filter(has)
     }
 
-    /// Runs the loop for `rounds` and returns the operations done, two per multiply-accumulate.
+    /// Operations of so many rounds, two per multiply-accumulate.
+    pub fn ops(&self, rounds: u64) -> u64 {
+        self.ops * rounds
+    }
+
+    /// Runs the loop for `rounds` and returns their [`Peak::ops`].
     pub fn run(&self, rounds: u64) -> u64 {
         if rounds > 0 {
             // SAFETY: `available`, the only source of a `Peak`, checks that the CPU has the
             // instructions; the loops touch registers alone.
             unsafe { (self.run)(rounds) }
         }
-        self.ops * rounds
+        self.ops(rounds)
     }
 }
 
