@@ -175,8 +175,12 @@ pub(crate) unsafe fn fill<W: Write>(job: &Region) {
             if dense {
                 piece(left, 0, inside * channels);
             } else {
-                for x in 0..inside {
-                    piece(left + x, x * grid.step[1] * job.pixel_stride, channels);
+                let step = grid.step[1] * job.pixel_stride;
+                if inside > 0 {
+                    let row = &job.data[first..][..(inside - 1) * step + channels];
+                    for x in 0..inside {
+                        W::copy(at(left + x), row.as_ptr().add(x * step), channels);
+                    }
                 }
             }
             let right = grid.width - left - inside;
