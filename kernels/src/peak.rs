@@ -176,14 +176,14 @@ mod arm {
     tight!(
         smull,
         "0,1,2,3,4,5,6,7,8,9,10,11",
-        "smull v16.8h, v17.8b, v18.8b\nsmlal2 v16.8h, v17.16b, v18.16b\nsadalp v\\i.4s, v16.8h",
+        "smull v16.8h, v17.8b, v18.8b\nsmlal2 v16.8h, v17.16b, v18.16b\nsadalp v\\i\\().4s, v16.8h",
         "subs {rounds}, {rounds}, #1\nb.ne 2b",
         ["v0" "v1" "v2" "v3" "v4" "v5" "v6" "v7" "v8" "v9" "v10" "v11" "v16"]
     );
     tight!(
         sdot,
         "0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15",
-        ".arch_extension dotprod\nsdot v\\i.4s, v17.16b, v18.16b",
+        ".arch_extension dotprod\nsdot v\\i\\().4s, v17.16b, v18.16b",
         "subs {rounds}, {rounds}, #1\nb.ne 2b",
         ["v0" "v1" "v2" "v3" "v4" "v5" "v6" "v7" "v8" "v9" "v10" "v11" "v12" "v13" "v14" "v15"]
     );

@@ -98,16 +98,15 @@ unsafe fn tiles<const R: usize, const V: usize, const SETS: usize>(t: &Tiles) {
                     group(&mut sums[0], at);
                 }
             }
-            for r in 0..R {
-                for v in 0..V {
-                    for set in 1..SETS {
-                        sums[0][r][v] = _mm512_add_epi32(sums[0][r][v], sums[set][r][v]);
-                    }
+            let [all, more @ ..] = sums.as_mut_slice() else { unreachable!("no set") };
+            for set in more {
+                for (sum, &other) in all.as_flattened_mut().iter_mut().zip(set.as_flattened()) {
+                    *sum = _mm512_add_epi32(*sum, other);
                 }
             }
             match t.end {
                 End::Sums(to) => {
-                    for (i, &sum) in sums[0].as_flattened().iter().enumerate() {
+                    for (i, &sum) in all.as_flattened().iter().enumerate() {
                         _mm512_storeu_si512(to.add((tile * R * V + i) * LANES).cast(), sum);
                     }
                 }
@@ -117,7 +116,7 @@ unsafe fn tiles<const R: usize, const V: usize, const SETS: usize>(t: &Tiles) {
                         *m = _mm512_loadu_ps(multipliers.add(LANES * v));
                     }
                     let mask = u64::MAX >> (64 - columns);
-                    for (r, row) in sums[0].iter().enumerate() {
+                    for (r, row) in all.iter().enumerate() {
                         let bytes = requantize(stage, row, &m);
                         _mm512_mask_storeu_epi8(
                             y.add((tile * R + r) * y_stride).cast(),

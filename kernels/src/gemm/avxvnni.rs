@@ -77,14 +77,13 @@ unsafe fn tiles<const R: usize, const V: usize, const SETS: usize>(t: &Tiles) {
                     group(&mut sums[0], at);
                 }
             }
-            for r in 0..R {
-                for v in 0..V {
-                    for set in 1..SETS {
-                        sums[0][r][v] = _mm256_add_epi32(sums[0][r][v], sums[set][r][v]);
-                    }
+            let [all, more @ ..] = sums.as_mut_slice() else { unreachable!("no set") };
+            for set in more {
+                for (sum, &other) in all.as_flattened_mut().iter_mut().zip(set.as_flattened()) {
+                    *sum = _mm256_add_epi32(*sum, other);
                 }
             }
-            end(t, tile, sums[0]);
+            end(t, tile, *all);
         }
     }
 }
