@@ -48,16 +48,6 @@ impl Stage {
         let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
         _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words))
     }
-
-    /// Eight accumulators to eight bytes, in the low half.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    pub(crate) fn bytes8(&self, acc: __m256i, multipliers: __m256) -> __m128i {
-        let codes = self.codes(acc, multipliers);
-        let words =
-            _mm_packs_epi32(_mm256_castsi256_si128(codes), _mm256_extracti128_si256::<1>(codes));
-        _mm_packus_epi16(words, words)
-    }
 }
 
 /// `R` rows of `V` vectors of accumulators, `V` one or two, to codes: `columns` of every row.
