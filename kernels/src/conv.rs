@@ -56,7 +56,11 @@ static TABLE: &[Entry] = &[
     #[cfg(target_arch = "x86_64")]
     winograd::<winograd::avx2::Avx2, F4, 4, 6>("x86-u8i8-avx2-winograd4", IsaKind::Avx2),
     #[cfg(target_arch = "x86_64")]
+    depthwise::<depthwise::avxvnni::AvxVnni>(IsaKind::AvxVnni),
+    #[cfg(target_arch = "x86_64")]
     gemm::<gemm::avxvnni::AvxVnni>(IsaKind::AvxVnni),
+    #[cfg(target_arch = "x86_64")]
+    depthwise::<depthwise::avx512vnni::Avx512Vnni>(IsaKind::Avx512Vnni),
     #[cfg(target_arch = "x86_64")]
     gemm::<gemm::avx512vnni::Avx512Vnni>(IsaKind::Avx512Vnni),
     #[cfg(target_arch = "aarch64")]

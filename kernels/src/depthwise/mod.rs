@@ -1,26 +1,33 @@
 //! Depthwise convolution: one input channel per output channel, vectorised over channels.
 //!
-//! A kernel computes a run of output pixels of one row. It gets a list of pointers, one per tap, to
-//! the input pixel under the run's first pixel; from pixel to pixel all of them advance by one step.
-//! A pixel whose window overhangs an edge is a run of its own, and its taps on padding point to a
-//! pixel of zero points, so that one bias serves every pixel. Channels go in blocks of [`BLOCK`]: the last block overlaps the one before it rather than end early; with fewer channels
-//! than a block, taps near the end of the input are copied, so that a whole block may be read.
+//! A kernel computes a row of output pixels. It gets a table of pointers, one per row of the window
+//! and column of the padded input; where either lies on padding the pointer leads to a pixel of
+//! zero points. So no kernel tests for an edge, one bias serves every pixel, and neighbouring
+//! output pixels find what they share in the table's columns. Channels go in blocks of
+//! [`Kernel::BLOCK`]: the last block overlaps the one before it rather than end early; with fewer
+//! channels than a block, pixels near the end of the input are copied, so that a whole block may
+//! be read.
 //!
-//! Packed bytes: bias and multiplier of every block's channels, then every block's weights, as
-//! i16, for each group of [`Kernel::TAPS`] taps, for each channel, its taps.
+//! Packed bytes: bias and multiplier of every block's lanes, then every block's weights: for each
+//! group of [`Kernel::TAPS`] taps in the [`order`] of taps, for each lane, its taps.
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512vnni;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avxvnni;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 pub(crate) mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use std::ops::Range;
 
 use crate::conv::{Conv, Stage};
 use crate::requantize::Requantize;
 use crate::{ConvGeometry, Team, View, ViewMut};
-
-/// Channels of a block.
-pub(crate) const BLOCK: usize = 16;
 
 /// Tasks per thread, so that a slow thread holds the others up by little.
 const TASKS_PER_THREAD: usize = 4;
@@ -28,19 +35,25 @@ const TASKS_PER_THREAD: usize = 4;
 /// costs more than it saves.
 const TASK_MACS: u64 = 32 << 10;
 
-/// A run of output pixels of one row.
-pub(crate) struct Run {
-    /// A pointer per tap, to its channels under the first pixel.
-    pub(crate) taps: *const *const u8,
-    /// What every pointer advances by from pixel to pixel.
-    pub(crate) step: usize,
+/// A row of output pixels.
+pub(crate) struct Row {
+    /// For each row of the window, a pointer per column of the padded input.
+    pub(crate) table: *const *const u8,
+    /// Columns of the table.
+    pub(crate) columns: usize,
+    /// Rows and columns of the window.
+    pub(crate) kernel: [usize; 2],
+    /// Columns of the table from pixel to pixel, and from tap to tap.
+    pub(crate) stride: usize,
+    pub(crate) dilation: usize,
     pub(crate) pixels: usize,
-    /// Groups of [`Kernel::TAPS`] taps.
-    pub(crate) groups: usize,
+    /// Which blocks of channels to compute.
+    pub(crate) blocks: Range<usize>,
+    /// Channels of the whole tensor.
     pub(crate) channels: usize,
     pub(crate) bias: *const i32,
     pub(crate) multipliers: *const f32,
-    pub(crate) weights: *const i16,
+    pub(crate) weights: *const u8,
     pub(crate) stage: Requantize,
     /// The first pixel's codes, and the bytes from pixel to pixel.
     pub(crate) y: *mut u8,
@@ -50,25 +63,63 @@ pub(crate) struct Run {
 /// A depthwise microkernel.
 ///
 /// # Safety
-/// An implementation reads of each tap only blocks that start at [`block_start`], and writes only
-/// the pixels' channels.
+/// An implementation reads of each pointer in the table only the blocks of channels asked for, and
+/// writes only the pixels' channels of those blocks.
 pub(crate) unsafe trait Kernel {
     /// `{arch}-u8i8-{variant}`.
     const NAME: &'static str;
-    /// Taps that one instruction sums.
+    /// Channels of a block, and lanes of its packed weights.
+    const BLOCK: usize;
+    /// Taps that one lane sums.
     const TAPS: usize;
+    /// Bytes of a packed weight.
+    const WEIGHT_BYTES: usize;
+
+    /// The channel of a block that lane `lane` works on.
+    fn channel(lane: usize) -> usize {
+        lane
+    }
 
     /// Computes the pixels.
     ///
     /// # Safety
     /// The CPU has the instructions, and everything that the trait says is read or written may be.
-    unsafe fn run(run: &Run);
+    unsafe fn run(row: &Row);
 }
 
-/// The first channel of block `block`.
+/// The taps, as row and column, in the order in which kernels of `per` taps to a group take them:
+/// column by column, so that a group serves every pixel that has its column under its window. A
+/// row that is left over is taken along itself. `None` fills a group up.
+pub(crate) fn order(
+    [rows, columns]: [usize; 2],
+    per: usize,
+) -> impl Iterator<Item = Option<[usize; 2]>> {
+    let along = per > 1 && rows % per == 1;
+    let upright = rows - usize::from(along);
+    let in_column = upright.next_multiple_of(per);
+    let in_row = if along { columns.next_multiple_of(per) } else { 0 };
+    let column = move |x| (0..in_column).map(move |y| (y < upright).then_some([y, x]));
+    let row = (0..in_row).map(move |x| (x < columns).then_some([upright, x]));
+    (0..columns).flat_map(column).chain(row)
+}
+
+/// The first channel of block `block` of `width` channels.
 #[inline(always)]
-pub(crate) fn block_start(block: usize, channels: usize) -> usize {
-    (block * BLOCK).min(channels.saturating_sub(BLOCK))
+pub(crate) fn block_start(block: usize, width: usize, channels: usize) -> usize {
+    (block * width).min(channels.saturating_sub(width))
+}
+
+impl Row {
+    /// The pointer of tap (`y`, `x`) at output pixel `pixel`.
+    ///
+    /// # Safety
+    /// The pixel is one of the row's, the tap one of the window's.
+    #[inline(always)]
+    pub(crate) unsafe fn tap(&self, pixel: usize, [y, x]: [usize; 2]) -> *const u8 {
+        let at = y * self.columns + pixel * self.stride + x * self.dilation;
+        // SAFETY: the caller's.
+        unsafe { *self.table.add(at) }
+    }
 }
 
 /// Whether this is a depthwise convolution with one output per input channel.
@@ -78,29 +129,30 @@ pub(crate) fn supports(g: &ConvGeometry) -> bool {
 
 /// Where everything lies in packed bytes.
 struct Layout {
+    /// Lanes of all blocks.
+    lanes: usize,
+    /// Bytes of a block's weights.
+    block: usize,
     blocks: usize,
-    /// Taps, padded to groups.
-    taps: usize,
 }
 
 impl Layout {
     fn new<K: Kernel>(g: &ConvGeometry) -> Layout {
-        Layout {
-            blocks: g.output.c.div_ceil(BLOCK),
-            taps: g.window.taps().next_multiple_of(K::TAPS),
-        }
+        let blocks = g.output.c.div_ceil(K::BLOCK);
+        let taps = order(g.window.kernel, K::TAPS).count();
+        Layout { lanes: blocks * K::BLOCK, block: K::BLOCK * taps * K::WEIGHT_BYTES, blocks }
     }
 
     fn multipliers(&self) -> usize {
-        4 * self.blocks * BLOCK
+        4 * self.lanes
     }
 
     fn weights(&self) -> usize {
-        8 * self.blocks * BLOCK
+        8 * self.lanes
     }
 
     fn len(&self) -> usize {
-        self.weights() + 2 * self.blocks * BLOCK * self.taps
+        self.weights() + self.blocks * self.block
     }
 }
 
@@ -119,9 +171,9 @@ pub(crate) fn pack<K: Kernel>(
     let layout = Layout::new::<K>(g);
     let (channels, taps) = (g.output.c, g.window.taps());
     packed.fill(0);
-    for slot in 0..layout.blocks * BLOCK {
-        let (block, lane) = (slot / BLOCK, slot % BLOCK);
-        let channel = block_start(block, channels) + lane;
+    for slot in 0..layout.lanes {
+        let (block, lane) = (slot / K::BLOCK, slot % K::BLOCK);
+        let channel = block_start(block, K::BLOCK, channels) + K::channel(lane);
         if channel >= channels {
             continue;
         }
@@ -131,55 +183,64 @@ pub(crate) fn pack<K: Kernel>(
         packed[4 * slot..][..4].copy_from_slice(&bias.to_le_bytes());
         packed[layout.multipliers() + 4 * slot..][..4]
             .copy_from_slice(&multipliers[channel].to_le_bytes());
-        for (tap, &w) in weights.iter().enumerate() {
-            let group = block * layout.taps / K::TAPS + tap / K::TAPS;
-            let at = (group * BLOCK + lane) * K::TAPS + tap % K::TAPS;
-            packed[layout.weights() + 2 * at..][..2].copy_from_slice(&i16::from(w).to_le_bytes());
+        for (i, tap) in order(g.window.kernel, K::TAPS).enumerate() {
+            let Some([y, x]) = tap else { continue };
+            let at = (i / K::TAPS * K::BLOCK + lane) * K::TAPS + i % K::TAPS;
+            let at = layout.weights() + block * layout.block + at * K::WEIGHT_BYTES;
+            let w = i16::from(weights[y * g.window.kernel[1] + x]).to_le_bytes();
+            packed[at..][..K::WEIGHT_BYTES].copy_from_slice(&w[..K::WEIGHT_BYTES]);
         }
     }
 }
 
-/// A pixel of zero points, then for each thread its pointers and copies of taps.
+/// A pixel of zero points, copies of the last pixels, then for each thread its table.
 struct Scratch {
     padding: usize,
-    pointers: usize,
-    thread: usize,
+    copies: usize,
+    table: usize,
 }
 
 impl Scratch {
     fn new<K: Kernel>(g: &ConvGeometry) -> Scratch {
-        let taps = Layout::new::<K>(g).taps;
-        let pointers = (taps * size_of::<*const u8>()).next_multiple_of(64);
-        let copies = if g.input.c < BLOCK { taps * BLOCK } else { 0 };
+        let copies = if g.input.c < K::BLOCK { K::BLOCK * K::BLOCK } else { 0 };
+        let table = g.window.kernel[0] * columns(g) * size_of::<*const u8>();
         Scratch {
             padding: g.input.c.next_multiple_of(64),
-            pointers,
-            thread: pointers + copies.next_multiple_of(64),
+            copies: copies.next_multiple_of(64),
+            table: table.next_multiple_of(64),
         }
     }
 }
 
+/// Columns of the padded input that the windows of a row of output pixels cover.
+fn columns(g: &ConvGeometry) -> usize {
+    (g.output.w - 1) * g.window.stride[1] + (g.window.kernel[1] - 1) * g.window.dilation[1] + 1
+}
+
 pub(crate) fn scratch_len<K: Kernel>(g: &ConvGeometry, threads: usize) -> usize {
     let scratch = Scratch::new::<K>(g);
-    scratch.padding + threads * scratch.thread + 64
+    scratch.padding + scratch.copies + threads * scratch.table + 64
 }
 
 /// What every task reads.
 struct Job<'a> {
     geometry: &'a ConvGeometry,
     layout: Layout,
-    scratch: Scratch,
     stage: Requantize,
     packed: &'a [u8],
     x: View<'a>,
-    padding: *const u8,
-    threads: *mut u8,
+    padding: &'a [u8],
+    /// Blocks of the pixels from `first_copy` on, of which no whole block may be read.
+    copies: &'a [u8],
+    first_copy: usize,
+    /// A table per thread, this many bytes apart.
+    tables: *mut u8,
+    table: usize,
     y: *mut u8,
     y_stride: usize,
 }
 
-// SAFETY: tasks write disjoint rows of `y`, each thread its own part of the scratch memory, and
-// the pixel of padding is written before they start.
+// SAFETY: tasks write disjoint rows or blocks of `y`, and each thread its own table.
 unsafe impl Sync for Job<'_> {}
 
 /// Runs the convolution.
@@ -200,126 +261,114 @@ pub(crate) unsafe fn run<K: Kernel>(
     let geometry = conv.geometry();
     let aligned = scratch.as_ptr().align_offset(64);
     let sizes = Scratch::new::<K>(geometry);
-    let (padding, threads) = scratch[aligned..].split_at_mut(sizes.padding);
+    let (padding, rest) = scratch[aligned..].split_at_mut(sizes.padding);
+    let (copies, tables) = rest.split_at_mut(sizes.copies);
     padding.fill(conv.input_zero_point());
-    let threads = &mut threads[..team.threads() * sizes.thread];
+    let first_copy = copy_last_pixels(x, K::BLOCK, copies);
+    let tables = &mut tables[..team.threads() * sizes.table];
+    let layout = Layout::new::<K>(geometry);
+    let (rows, blocks) = (geometry.output.h, layout.blocks);
     let job = Job {
         geometry,
-        layout: Layout::new::<K>(geometry),
-        scratch: sizes,
+        layout,
         stage,
         packed,
         x,
-        padding: padding.as_ptr(),
-        threads: threads.as_mut_ptr(),
+        padding,
+        copies,
+        first_copy,
+        tables: tables.as_mut_ptr(),
+        table: sizes.table,
         y_stride: y.pixel_stride(),
         y: y.data().as_mut_ptr(),
     };
-    let rows = geometry.output.h;
-    let most = if team.threads() == 1 { 1 } else { rows.min(team.threads() * TASKS_PER_THREAD) };
-    let tasks = geometry.macs().div_ceil(TASK_MACS).clamp(1, most as u64) as usize;
+    // Parts of a row only where there are too few rows to go round.
+    let most = if team.threads() == 1 { 1 } else { team.threads() * TASKS_PER_THREAD };
+    let wanted = geometry.macs().div_ceil(TASK_MACS).clamp(1, most as u64) as usize;
+    let parts = wanted.div_ceil(rows).min(blocks);
+    let tasks = wanted.min(rows * parts);
+    let units = rows * parts;
     team.run(tasks, &|task, thread| {
-        for row in rows * task / tasks..rows * (task + 1) / tasks {
-            // SAFETY: the caller's; every row belongs to one task, and `thread` is below the
-            // team's threads.
-            unsafe { job.row::<K>(row, thread) }
+        for unit in units * task / tasks..units * (task + 1) / tasks {
+            let (row, part) = (unit / parts, unit % parts);
+            let blocks = blocks * part / parts..blocks * (part + 1) / parts;
+            // SAFETY: the caller's; every row's blocks belong to one task, and `thread` is below
+            // the team's threads.
+            unsafe { job.row::<K>(row, blocks, thread) }
         }
     });
 }
 
+/// Copies those pixels of `x` of which no block of `width` bytes may be read, and returns the first
+/// of them.
+fn copy_last_pixels(x: View, width: usize, copies: &mut [u8]) -> usize {
+    let (pixels, channels) = (x.shape().pixels(), x.shape().c);
+    if channels >= width {
+        return pixels;
+    }
+    let first = match x.data().len().checked_sub(width) {
+        Some(last) => pixels.min(last / x.pixel_stride() + 1),
+        None => 0,
+    };
+    for (pixel, copy) in (first..pixels).zip(copies.chunks_mut(width)) {
+        copy[..channels].copy_from_slice(x.pixel(pixel));
+    }
+    first
+}
+
 impl Job<'_> {
     /// # Safety
-    /// As [`run`]; no other running task has this `thread` or `oy`.
-    unsafe fn row<K: Kernel>(&self, oy: usize, thread: usize) {
+    /// As [`run`]; no other running task has this `thread`, or this row with one of the blocks.
+    unsafe fn row<K: Kernel>(&self, oy: usize, blocks: Range<usize>, thread: usize) {
         let g = self.geometry;
-        let [kernel_h, kernel_w] = g.window.kernel;
-        let top = (oy * g.window.stride[0]) as isize - g.window.pad[0] as isize;
-        // SAFETY: offsets are those of `Scratch` and `Layout`; pixels of `x` and `y` lie in them.
+        let columns = columns(g);
+        // SAFETY: offsets are those of `Scratch` and `Layout`; pixels of `y` lie in it.
         unsafe {
-            let scratch = self.threads.add(thread * self.scratch.thread);
-            let taps = scratch.cast::<*const u8>();
-            let packed = self.packed.as_ptr();
-            let bottom = top + ((kernel_h - 1) * g.window.dilation[0]) as isize;
-            let rows_inside = top >= 0 && bottom < g.input.h as isize;
-            let step = g.window.stride[1] * self.x.pixel_stride();
-            let mut ox = 0;
-            while ox < g.output.w {
-                let left = (ox * g.window.stride[1]) as isize - g.window.pad[1] as isize;
-                for ky in 0..kernel_h {
-                    let y = top + (ky * g.window.dilation[0]) as isize;
-                    let row_inside = y >= 0 && y < g.input.h as isize;
-                    for kx in 0..kernel_w {
-                        let x = left + (kx * g.window.dilation[1]) as isize;
-                        let inside = row_inside && x >= 0 && x < g.input.w as isize;
-                        let tap = ky * kernel_w + kx;
-                        *taps.add(tap) = if inside {
-                            self.tap(y as usize * g.input.w + x as usize, tap, scratch)
-                        } else {
-                            self.padding
-                        };
-                    }
-                }
-                for tap in g.window.taps()..self.layout.taps {
-                    // Its weights are zero: any pixel that advances inside the image will do.
-                    *taps.add(tap) = *taps;
-                }
-                let right = left + ((kernel_w - 1) * g.window.dilation[1]) as isize;
-                let more = if rows_inside && left >= 0 {
-                    self.more_pixels(bottom as usize, right, g.output.w - ox - 1)
-                } else {
-                    0
-                };
-                K::run(&Run {
-                    taps,
-                    step,
-                    pixels: 1 + more,
-                    groups: self.layout.taps / K::TAPS,
-                    channels: g.output.c,
-                    bias: packed.cast(),
-                    multipliers: packed.add(self.layout.multipliers()).cast(),
-                    weights: packed.add(self.layout.weights()).cast(),
-                    stage: self.stage,
-                    y: self.y.add((oy * g.output.w + ox) * self.y_stride),
-                    y_stride: self.y_stride,
-                });
-                ox += 1 + more;
+            let table = self.tables.add(thread * self.table).cast::<*const u8>();
+            for ky in 0..g.window.kernel[0] {
+                let row = std::slice::from_raw_parts_mut(table.add(ky * columns), columns);
+                let y = oy * g.window.stride[0] + ky * g.window.dilation[0];
+                self.pointers(row, y.checked_sub(g.window.pad[0]), K::BLOCK);
             }
+            let packed = self.packed.as_ptr();
+            K::run(&Row {
+                table,
+                columns,
+                kernel: g.window.kernel,
+                stride: g.window.stride[1],
+                dilation: g.window.dilation[1],
+                pixels: g.output.w,
+                blocks,
+                channels: g.output.c,
+                bias: packed.cast(),
+                multipliers: packed.add(self.layout.multipliers()).cast(),
+                weights: packed.add(self.layout.weights()),
+                stage: self.stage,
+                y: self.y.add(oy * g.output.w * self.y_stride),
+                y_stride: self.y_stride,
+            });
         }
     }
 
-    /// How many of the `most` output pixels behind one whose last tap is in row `bottom` and column
-    /// `right` of the input have all their taps in the image, with whole blocks to read.
-    fn more_pixels(&self, bottom: usize, right: isize, most: usize) -> usize {
+    /// Pointers to the pixels of row `y` of the input, padded on both sides; to padding alone
+    /// where the image has no such row.
+    fn pointers(&self, table: &mut [*const u8], y: Option<usize>, block: usize) {
         let g = self.geometry;
-        let Ok(right) = usize::try_from(right) else { return 0 };
-        let mut columns = g.input.w;
-        if g.input.c < BLOCK {
-            // The last column of which a block may be read.
-            let reach = (self.x.data().len() / self.x.pixel_stride()).saturating_sub(BLOCK);
-            columns = columns.min(reach.saturating_sub(bottom * g.input.w));
+        let padding = self.padding.as_ptr();
+        let Some(y) = y.filter(|&y| y < g.input.h) else { return table.fill(padding) };
+        let before = g.window.pad[1].min(table.len());
+        let (left, rest) = table.split_at_mut(before);
+        let (inside, right) = rest.split_at_mut(g.input.w.min(rest.len()));
+        left.fill(padding);
+        right.fill(padding);
+        let (first, stride) = (y * g.input.w, self.x.pixel_stride());
+        let data = self.x.data().as_ptr();
+        for (x, pointer) in inside.iter_mut().enumerate() {
+            *pointer = data.wrapping_add((first + x) * stride);
         }
-        (columns.saturating_sub(right + 1) / g.window.stride[1]).min(most)
-    }
-
-    /// A pointer to the channels of input pixel `pixel`, of which a block may be read.
-    ///
-    /// # Safety
-    /// `scratch` is the thread's, and `pixel` and `tap` are the geometry's.
-    #[inline(always)]
-    unsafe fn tap(&self, pixel: usize, tap: usize, scratch: *mut u8) -> *const u8 {
-        let at = pixel * self.x.pixel_stride();
-        let channels = self.geometry.input.c;
-        let data = self.x.data();
-        if channels >= BLOCK || at + BLOCK <= data.len() {
-            // SAFETY: the pixel lies in `data`.
-            return unsafe { data.as_ptr().add(at) };
-        }
-        let bytes = &data[at..][..channels];
-        // SAFETY: the scratch memory holds a block per tap behind the pointers.
-        unsafe {
-            let copy = scratch.add(self.scratch.pointers + tap * BLOCK);
-            copy.copy_from_nonoverlapping(bytes.as_ptr(), channels);
-            copy
+        let whole = self.first_copy.saturating_sub(first).min(inside.len());
+        for (pointer, pixel) in inside[whole..].iter_mut().zip(first + whole..) {
+            *pointer = self.copies[(pixel - self.first_copy) * block..].as_ptr();
         }
     }
 }

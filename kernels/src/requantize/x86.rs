@@ -48,6 +48,26 @@ impl Stage {
         let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
         _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words))
     }
+
+    /// Sixteen accumulators to words: the low halves of both vectors, then the high halves. Where
+    /// the clamp stands is told at [`store`].
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(crate) fn words16(&self, acc: [__m256i; 2], multipliers: [__m256; 2]) -> __m256i {
+        let rounded = |acc, multipliers| {
+            let v = _mm256_mul_ps(_mm256_cvtepi32_ps(acc), multipliers);
+            _mm256_cvtps_epi32(_mm256_min_ps(v, self.hi))
+        };
+        let (low, high) = (rounded(acc[0], multipliers[0]), rounded(acc[1], multipliers[1]));
+        _mm256_adds_epi16(_mm256_packs_epi32(low, high), self.zero_point16)
+    }
+
+    /// The words of two vectors to bytes: the low halves of both, then the high halves.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(crate) fn bytes32(&self, words: [__m256i; 2]) -> __m256i {
+        _mm256_max_epu8(_mm256_packus_epi16(words[0], words[1]), self.lo8)
+    }
 }
 
 /// `R` rows of `V` vectors of accumulators, `V` one or two, to codes: `columns` of every row.
