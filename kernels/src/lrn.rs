@@ -1,27 +1,36 @@
 //! ONNX `LRN`: local response normalization across channels.
 //!
 //! `y = x * (bias + alpha / size * sum)^-beta`, the sum over the squares of `size` neighbouring
-//! channels. On codes the squares' sum is an exact integer `S` in units of the input's scale
-//! squared, so neither its order nor the instruction set shows. The rest is f32, one rounding per
-//! operation and nothing fused:
+//! channels. On codes the squares' sum is an integer `S` in units of the input's scale squared, and
+//! below 2^24, where f32 holds every integer: neither its order nor the instruction set shows. The
+//! rest is f32, one rounding per operation:
 //!
-//! 1. `t = bias + (alpha / size * sx^2) * f32(S)`, not below the smallest normal number;
-//! 2. `p = -beta * log2(t)`, by a polynomial of degree 6 on the mantissa;
-//! 3. `f = 2^p`, by a polynomial of degree 5 on the fraction;
-//! 4. `v = (x - zx) * (sx / sy) * f`; `y = rne(clamp(v, lo - zy, hi - zy)) + zy`.
+//! 1. `t = fma(alpha / size * sx^2, S, bias)`, not below the smallest normal number;
+//! 2. `p = t^-beta * sx / sy`;
+//! 3. `y = rne(d * p) + zy`, the product not rounded before, limited to `lo..=hi`; `d = x - zx`.
 //!
-//! For beta up to 1, `f` is within 5e-6 of the true power, so a code differs from the correctly
-//! rounded one only where the real value is within 255 * 5e-6 of half-way. Square roots would do for the usual beta = 3/4 only, and cost a
-//! small board's core more than the polynomials.
+//! For the usual beta = 3/4, `p` starts from the bits of `t`: they are a logarithm in straight
+//! pieces, and three quarters of them, subtracted from a constant, the bits of a first guess `g`.
+//! What is missing is `(g^4 t^3)^(-1/4)`, by a polynomial of degree 4 in `e = 1 - g^4 t^3`, which
+//! lies within 0.172. For any other beta `p` is `2^(-beta log2(t))`, by a polynomial of degree 6 on
+//! the mantissa and one of degree 5 on the fraction.
+//!
+//! `p` is within 2e-6 of the true power (5e-6 where beta is not 3/4, for beta up to 1), so a code
+//! differs from the correctly rounded one only where the real value is within 255 * 5e-6 of
+//! half-way. Square roots and a division would cost more than the polynomial: they are not
+//! pipelined.
 
 use std::f32::consts::LN_2;
 
 use crate::geometry::Clamp;
 use crate::isa::Isa;
 use crate::split;
-use crate::stamp::{limit, round_code, stamped};
+use crate::stamp::{limit, stamped};
 use crate::team::Team;
 use crate::view::{Shape, View, ViewMut};
+
+/// Most channels of a window: 256 squares of up to 255^2 stay below 2^24.
+pub const MAX_SIZE: usize = 256;
 
 /// Local response normalization of one tensor.
 #[derive(Clone, Debug)]
@@ -33,25 +42,37 @@ pub struct Lrn {
 /// The parameters in the units of the codes.
 #[derive(Clone, Copy, Debug)]
 struct Form {
-    /// Channels of the window before and from its own one on.
+    /// Channels of the window before its own.
     before: usize,
     size: usize,
-    zero_point: i32,
+    zero_point: f32,
     bias: f32,
     /// `alpha / size * sx^2`.
     alpha: f32,
-    neg_beta: f32,
-    /// `sx / sy`.
-    ratio: f32,
-    clamp: [f32; 2],
-    output_zero_point: i32,
+    power: Power,
+    /// `lo - zy` and `hi - zy`, above [`ROUND`].
+    limits: [f32; 2],
+    output_zero_point: u8,
 }
+
+/// `t^-beta * sx / sy`.
+#[derive(Clone, Copy, Debug)]
+enum Power {
+    /// beta = 3/4, by the polynomial's coefficients times `sx / sy`.
+    ThreeQuarters([f32; 5]),
+    /// -beta and `sx / sy`.
+    Any(f32, f32),
+}
+
+/// Adding 1.5 * 2^23 leaves no bits for a fraction: the addition itself rounds, half to even. The
+/// low byte of the sum's bits is that of the integer added.
+const ROUND: f32 = 12_582_912.0;
 
 impl Lrn {
     /// ONNX's `size`, `alpha`, `beta` and `bias`; `input` is scale and zero point of the input.
     ///
     /// # Panics
-    /// `size` is 0 or above 4096 (a sum of squares would leave i32).
+    /// `size` is 0 or above [`MAX_SIZE`].
     #[allow(clippy::too_many_arguments)]
     pub fn new(
         isa: Isa,
@@ -73,7 +94,7 @@ impl Lrn {
     pub fn run(&self, x: View, mut y: ViewMut, team: &Team) {
         assert_eq!(x.shape(), y.shape());
         let (shape, stride) = (y.shape(), y.pixel_stride());
-        split::pixels(team, &mut y, 16 * shape.c, &|pixels, y| {
+        split::pixels(team, &mut y, 8 * shape.c, &|pixels, y| {
             let x_bytes = &x.data()[pixels.start * x.pixel_stride()..];
             let shape = Shape::new(1, pixels.len(), shape.c);
             normalize(self.isa, self.form, shape, x_bytes, x.pixel_stride(), y, stride);
@@ -91,53 +112,93 @@ impl Form {
         output_scale: f32,
         clamp: Clamp,
     ) -> Form {
-        assert!((1..=4096).contains(&size), "LRN over {size} channels");
-        let output_zero_point = i32::from(clamp.zero_point);
+        assert!((1..=MAX_SIZE).contains(&size), "LRN over {size} channels");
         let scale_squared = f64::from(scale) * f64::from(scale);
+        let ratio = scale / output_scale;
+        // (1 - e)^(-1/4) on [-0.172, 0.172], fitted for the least relative error.
+        let c = [1.000_000_1, 0.249_977_63, 0.156_207_26, 0.120_220_765, 0.098_667_84];
         Form {
             before: (size - 1) / 2,
             size,
-            zero_point: i32::from(zero_point),
+            zero_point: f32::from(zero_point),
             bias,
             alpha: (f64::from(alpha) / size as f64 * scale_squared) as f32,
-            neg_beta: -beta,
-            ratio: scale / output_scale,
-            clamp: [clamp.lo, clamp.hi].map(|q| (i32::from(q) - output_zero_point) as f32),
-            output_zero_point,
+            power: match beta == 0.75 {
+                true => Power::ThreeQuarters(c.map(|c| c * ratio)),
+                false => Power::Any(-beta, ratio),
+            },
+            limits: [clamp.lo, clamp.hi]
+                .map(|q| ROUND + (f32::from(q) - f32::from(clamp.zero_point))),
+            output_zero_point: clamp.zero_point,
         }
     }
 
-    /// The square of a code's distance from zero.
+    /// Distances from zero of the channels from `at - before` on; 0 for those that the pixel does
+    /// not have.
     #[inline(always)]
-    fn square(self, q: u8) -> i32 {
-        let d = i32::from(q) - self.zero_point;
-        d * d
-    }
-
-    /// The squares of the channels from `at - before` on; 0 for those that the pixel does not have.
-    #[inline(always)]
-    fn squares(self, x: &[u8], at: usize, squares: &mut [i32]) {
-        let missing = self.before.saturating_sub(at).min(squares.len());
+    fn distances(&self, x: &[u8], at: usize, distances: &mut [f32]) {
+        let missing = self.before.saturating_sub(at).min(distances.len());
         let from = (at + missing).saturating_sub(self.before).min(x.len());
-        let present = (x.len() - from).min(squares.len() - missing);
-        let (before, rest) = squares.split_at_mut(missing);
+        let present = (x.len() - from).min(distances.len() - missing);
+        let (before, rest) = distances.split_at_mut(missing);
         let (inside, after) = rest.split_at_mut(present);
-        before.fill(0);
-        for (square, &q) in inside.iter_mut().zip(&x[from..]) {
-            *square = self.square(q);
+        before.fill(0.0);
+        for (d, &q) in inside.iter_mut().zip(&x[from..]) {
+            *d = f32::from(q) - self.zero_point;
         }
-        after.fill(0);
+        after.fill(0.0);
     }
 
-    /// The output code of code `q` whose window's squares sum to `sum`.
+    /// `t` of a sum of squares.
     #[inline(always)]
-    fn code(self, q: u8, sum: i32) -> u8 {
-        let t = self.bias + self.alpha * sum as f32;
-        let t = if t > f32::MIN_POSITIVE { t } else { f32::MIN_POSITIVE };
-        let factor = exp2(self.neg_beta * log2(t));
-        let v = (i32::from(q) - self.zero_point) as f32 * self.ratio * factor;
-        round_code(limit(v, self.clamp[0], self.clamp[1]), self.output_zero_point)
+    fn term(&self, sum: f32) -> f32 {
+        let t = sum.mul_add(self.alpha, self.bias);
+        if t > f32::MIN_POSITIVE { t } else { f32::MIN_POSITIVE }
     }
+
+    /// Replaces sums of squares by factors.
+    #[inline(always)]
+    fn factors(&self, values: &mut [f32], misses: &mut [f32]) {
+        match self.power {
+            // Two loops: a CPU looks ahead by so many instructions only, and one chain of all
+            // these operations would leave it waiting.
+            Power::ThreeQuarters(c) => {
+                for (sum, e) in values.iter_mut().zip(&mut *misses) {
+                    let t = self.term(*sum);
+                    let g = guess(t);
+                    // g^2 t^(3/2), of factors that neither overflow nor vanish.
+                    let half = g * t * g;
+                    *e = (-(half * half)).mul_add(t, 1.0);
+                    *sum = g;
+                }
+                for (g, &e) in values.iter_mut().zip(&*misses) {
+                    let low = e.mul_add(c[1], c[0]);
+                    let high = (e * e).mul_add(c[4], e.mul_add(c[3], c[2]));
+                    *g *= (e * e).mul_add(high, low);
+                }
+            }
+            Power::Any(beta, ratio) => {
+                for sum in values {
+                    *sum = exp2(beta * log2(self.term(*sum))) * ratio;
+                }
+            }
+        }
+    }
+
+    /// The codes of distances, each times its factor.
+    #[inline(always)]
+    fn codes(&self, distances: &[f32], factors: &[f32], y: &mut [u8]) {
+        for ((y, &d), &factor) in y.iter_mut().zip(distances).zip(factors) {
+            let v = limit(d.mul_add(factor, ROUND), self.limits[0], self.limits[1]);
+            *y = (v.to_bits() as u8).wrapping_add(self.output_zero_point);
+        }
+    }
+}
+
+/// About `t^(-3/4)`, of a positive normal number.
+#[inline(always)]
+fn guess(t: f32) -> f32 {
+    f32::from_bits(0x6F14_5B88 - (t.to_bits() - (t.to_bits() >> 2)))
 }
 
 /// log2 of a positive normal number.
@@ -174,10 +235,18 @@ fn polynomial(c: [f32; 6], x: f32) -> f32 {
     (c[0] + c[1] * x) + square * ((c[2] + c[3] * x) + square * (c[4] + c[5] * x))
 }
 
-/// Channels normalized at once: the buffers stay in the first-level cache.
-const SEGMENT: usize = 256;
-/// Offsets of the window that one pass over a segment takes.
+/// Channels of a pixel normalized at once, and values of several pixels together: few enough for
+/// the first-level cache, and so many that what one loop has stored is out of the store buffer when
+/// the next one loads it at other offsets.
+const BATCH: usize = 1024;
+/// Offsets of the window that one pass takes.
 const PASS: usize = 8;
+
+const LEN: usize = BATCH + MAX_SIZE;
+
+/// No vector of it crosses a cache line.
+#[repr(align(64))]
+struct Buffer([f32; LEN]);
 
 stamped! {
     fn normalize(
@@ -188,41 +257,54 @@ stamped! {
         y: &mut [u8],
         y_stride: usize,
     ) {
-        let mut squares = [0; SEGMENT + PASS];
-        let mut sums = [0; SEGMENT];
-        for pixel in 0..shape.pixels() {
-            let x = &x[pixel * x_stride..][..shape.c];
-            let y = &mut y[pixel * y_stride..][..shape.c];
-            for start in (0..shape.c).step_by(SEGMENT) {
-                let n = SEGMENT.min(shape.c - start);
-                let sums = &mut sums[..n];
-                sums.fill(0);
-                for first in (0..form.size).step_by(PASS) {
-                    form.squares(x, start + first, &mut squares[..n + PASS - 1]);
-                    match PASS.min(form.size - first) {
-                        1 => add_windows::<1>(sums, &squares),
-                        2 => add_windows::<2>(sums, &squares),
-                        3 => add_windows::<3>(sums, &squares),
-                        4 => add_windows::<4>(sums, &squares),
-                        5 => add_windows::<5>(sums, &squares),
-                        6 => add_windows::<6>(sums, &squares),
-                        7 => add_windows::<7>(sums, &squares),
-                        _ => add_windows::<PASS>(sums, &squares),
-                    }
+        let mut buffers = [const { Buffer([0.0; LEN]) }; 3];
+        let [Buffer(distances), Buffer(values), Buffer(misses)] = &mut buffers;
+        for start in (0..shape.c).step_by(BATCH) {
+            let n = BATCH.min(shape.c - start);
+            // A pixel has beside its channels those that the windows of its ends need.
+            let wide = n + form.size - 1;
+            for first in (0..shape.pixels()).step_by(LEN / wide) {
+                let count = (LEN / wide).min(shape.pixels() - first);
+                for (i, distances) in distances.chunks_mut(wide).take(count).enumerate() {
+                    form.distances(&x[(first + i) * x_stride..][..shape.c], start, distances);
                 }
-                let codes = y[start..].iter_mut().zip(&x[start..]);
-                for ((y, &q), &sum) in codes.zip(&*sums) {
-                    *y = form.code(q, sum);
+                // The sums between two pixels have no use.
+                let values = &mut values[..count * wide - (form.size - 1)];
+                values.fill(0.0);
+                window_sums(form.size, distances, values);
+                form.factors(values, misses);
+                for i in 0..count {
+                    let y = &mut y[(first + i) * y_stride + start..][..n];
+                    let distances = &distances[i * wide + form.before..][..n];
+                    form.codes(distances, &values[i * wide..][..n], y);
                 }
             }
         }
     }
 }
 
-/// Adds to every sum the `N` squares from its own place on.
+/// Adds to every sum the squares of `size` distances from its own place on.
 #[inline(always)]
-fn add_windows<const N: usize>(sums: &mut [i32], squares: &[i32; SEGMENT + PASS]) {
-    for (sum, window) in sums.iter_mut().zip(squares.windows(N)) {
-        *sum += window.iter().sum::<i32>();
+fn window_sums(size: usize, distances: &[f32], sums: &mut [f32]) {
+    for first in (0..size).step_by(PASS) {
+        let distances = &distances[first..];
+        match PASS.min(size - first) {
+            1 => add_windows::<1>(sums, distances),
+            2 => add_windows::<2>(sums, distances),
+            3 => add_windows::<3>(sums, distances),
+            4 => add_windows::<4>(sums, distances),
+            5 => add_windows::<5>(sums, distances),
+            6 => add_windows::<6>(sums, distances),
+            7 => add_windows::<7>(sums, distances),
+            _ => add_windows::<PASS>(sums, distances),
+        }
+    }
+}
+
+/// [`window_sums`] of `N` squares. All sums are integers that f32 holds, so nothing is rounded.
+#[inline(always)]
+fn add_windows<const N: usize>(sums: &mut [f32], distances: &[f32]) {
+    for (sum, window) in sums.iter_mut().zip(distances.windows(N)) {
+        *sum = window.iter().fold(*sum, |sum, &d| d.mul_add(d, sum));
     }
 }

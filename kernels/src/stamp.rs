@@ -2,8 +2,8 @@
 //!
 //! The kernels of this crate that move or scale bytes without a product sum are plain loops over
 //! slices: the compiler vectorises them as well as intrinsics would, once it may use the wider
-//! registers. [`stamped!`] compiles such a body for AVX2 beside the plain build and picks at run
-//! time; on aarch64 the plain build is the NEON one, since every aarch64 CPU has NEON. Rust never
+//! registers. [`stamped!`] compiles such a body for AVX2 and AVX-512 beside the plain build and
+//! picks at run time; on aarch64 the plain build is the NEON one, since every aarch64 CPU has NEON. Rust never
 //! fuses or reorders float operations by itself, so all builds give the same bits.
 
 /// Defines `fn name(isa: Isa, ..)` whose body is compiled for every instruction set.
@@ -20,10 +20,18 @@ macro_rules! stamped {
                 fn avx2($($arg: $ty),*) {
                     body($($arg),*)
                 }
-                if isa.kind() != $crate::isa::IsaKind::Portable {
-                    // SAFETY: on x86-64 every `Isa` but the portable one exists only where the
-                    // CPU has AVX2 and FMA.
-                    return unsafe { avx2($($arg),*) };
+                #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl")]
+                fn avx512($($arg: $ty),*) {
+                    body($($arg),*)
+                }
+                match isa.kind() {
+                    $crate::isa::IsaKind::Portable => {}
+                    // SAFETY: this `Isa` exists only where the CPU has AVX2, FMA and these parts
+                    // of AVX-512.
+                    $crate::isa::IsaKind::Avx512Vnni => return unsafe { avx512($($arg),*) },
+                    // SAFETY: on x86-64 every other `Isa` exists only where the CPU has AVX2 and
+                    // FMA.
+                    _ => return unsafe { avx2($($arg),*) },
                 }
             }
             let _ = isa;

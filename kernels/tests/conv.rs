@@ -253,6 +253,41 @@ fn every_kernel_of_this_cpu_gives_the_oracles_bits() {
     }
 }
 
+/// The windows that depthwise kernels have tiles for, over rows long enough for several tiles.
+#[test]
+fn depthwise_tiles_give_the_oracles_bits() {
+    let teams = Teams::new();
+    let window = (prop::sample::select(vec![3, 5]), 1..3usize, [0..3usize, 0..3usize]);
+    let rest = (any::<u8>(), [0..4usize, 0..4usize], [0..3u8, 0..4u8], any::<u64>());
+    let cases = (window, [3..12usize, 3..30usize], size(32, 130), rest).prop_filter_map(
+        "a window larger than the padded image",
+        |((kernel, stride, pad), [h, w], c, (zero_point, gaps, extreme, seed))| {
+            let out = |size: usize, pad| Some((size + 2 * pad).checked_sub(kernel)? / stride + 1);
+            let geometry = ConvGeometry {
+                input: Shape::new(h, w, c),
+                output: Shape::new(out(h, pad[0])?, out(w, pad[1])?, c),
+                window: Window {
+                    kernel: [kernel; 2],
+                    stride: [stride; 2],
+                    pad,
+                    ..Window::POINTWISE
+                },
+                groups: c,
+            };
+            let clamp = Clamp { zero_point: 255 - zero_point, lo: 3, hi: 250 };
+            Some(Case { geometry, zero_point, clamp, gaps, extreme, seed })
+        },
+    );
+    let config = Config { cases: 100, failure_persistence: None, ..Config::default() };
+    let result = TestRunner::new(config).run(&cases, |case| {
+        teams.check(&case, &mut BTreeSet::new());
+        Ok(())
+    });
+    if let Err(failure) = result {
+        panic!("{failure}");
+    }
+}
+
 #[test]
 fn winograd_kernels_give_the_oracles_bits() {
     let teams = Teams::new();

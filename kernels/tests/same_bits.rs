@@ -235,7 +235,8 @@ fn table_look_up() {
 fn lrn() {
     let teams = teams();
     let window = prop_oneof![4 => 1..8usize, 1 => 8..90usize];
-    let parameters = (window, 0.0..2.0f32, 0.0..3.0f32, 0.0..3.0f32);
+    let beta = prop_oneof![Just(0.75f32), 0.0..3.0f32];
+    let parameters = (window, 0.0..2.0f32, beta, 0.0..3.0f32);
     let cases = (shape(), gap(), gap(), parameters, quantization(), 0.002..0.2f32, clamp());
     forall(150, cases, |(shape, x_gap, y_gap, parameters, input, output_scale, clamp), rng| {
         let (size, alpha, beta, bias) = parameters;

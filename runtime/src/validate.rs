@@ -23,7 +23,7 @@ pub const MAX_SCALE: f32 = (1u64 << 40) as f32;
 /// See [`MAX_SCALE`].
 pub const MIN_SCALE: f32 = 1.0 / MAX_SCALE;
 /// Most channels in a sum of LRN.
-const MAX_LRN: u32 = 4096;
+const MAX_LRN: u32 = seam_kernels::lrn::MAX_SIZE as u32;
 /// Most padding on a side of a convolution, beyond its window.
 const MAX_PAD: usize = 4096;
 

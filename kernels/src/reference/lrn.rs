@@ -27,9 +27,7 @@ pub fn lrn(p: &Lrn, x: View) -> Vec<u8> {
     let (scale, zero) = (p.input.0, i32::from(p.input.1));
     let alpha = (f64::from(p.alpha) / p.size as f64 * (f64::from(scale) * f64::from(scale))) as f32;
     let ratio = scale / p.output_scale;
-    let output_zero = i32::from(p.clamp.zero_point);
-    let lo = (i32::from(p.clamp.lo) - output_zero) as f32;
-    let hi = (i32::from(p.clamp.hi) - output_zero) as f32;
+    let output_zero = f64::from(p.clamp.zero_point);
     let mut y = Vec::with_capacity(x.shape().len());
     for i in 0..x.shape().pixels() {
         for c in 0..channels {
@@ -41,14 +39,31 @@ pub fn lrn(p: &Lrn, x: View) -> Vec<u8> {
                     sum += d * d;
                 }
             }
-            let t = (p.bias + alpha * sum as f32).max(f32::MIN_POSITIVE);
-            let factor = power_of_two(-p.beta * log2(t));
+            let t = alpha.mul_add(sum as f32, p.bias).max(f32::MIN_POSITIVE);
+            let factor = match p.beta == 0.75 {
+                true => three_quarters(t, ratio),
+                false => power_of_two(-p.beta * log2(t)) * ratio,
+            };
+            // In f64 the product is exact.
             let d = i32::from(x.pixel(i)[c]) - zero;
-            let v = (d as f32 * ratio * factor).clamp(lo, hi);
-            y.push((v.round_ties_even() as i32 + output_zero) as u8);
+            let v = (f64::from(d) * f64::from(factor)).round_ties_even() + output_zero;
+            y.push(v.clamp(f64::from(p.clamp.lo), f64::from(p.clamp.hi)) as u8);
         }
     }
     y
+}
+
+/// t^(-3/4) * ratio: a guess from the bits of t, times (1 - e)^(-1/4) by pairs of terms.
+fn three_quarters(t: f32, ratio: f32) -> f32 {
+    let bits = t.to_bits();
+    let guess = f32::from_bits(1_863_605_128 - (bits - bits / 4));
+    let half = guess * t * guess;
+    let e = (-(half * half)).mul_add(t, 1.0);
+    let coefficients = [1.000_000_1_f32, 0.249_977_63, 0.156_207_26, 0.120_220_765, 0.098_667_84];
+    let [a, b, c, d, last] = coefficients.map(|c| c * ratio);
+    let pairs = [e.mul_add(b, a), e.mul_add(d, c), last];
+    let terms = pairs.into_iter().rev();
+    guess * terms.reduce(|sum, pair| sum.mul_add(e * e, pair)).unwrap_or(0.0)
 }
 
 /// log2(t): the exponent, and a polynomial of what the mantissa, taken from [sqrt(1/2), sqrt(2)),
