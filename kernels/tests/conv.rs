@@ -262,7 +262,8 @@ fn depthwise_tiles_give_the_oracles_bits() {
     let cases = (window, [3..12usize, 3..30usize], size(32, 130), rest).prop_filter_map(
         "a window larger than the padded image",
         |((kernel, stride, pad), [h, w], c, (zero_point, gaps, extreme, seed))| {
-            let out = |size: usize, pad| Some((size + 2 * pad).checked_sub(kernel)? / stride + 1);
+            let out =
+                |size: usize, pad: usize| Some((size + 2 * pad).checked_sub(kernel)? / stride + 1);
             let geometry = ConvGeometry {
                 input: Shape::new(h, w, c),
                 output: Shape::new(out(h, pad[0])?, out(w, pad[1])?, c),

@@ -188,7 +188,7 @@ unsafe fn half_tile<O: Ops, const K: usize, const S: usize, const N: usize, cons
                 }
                 let x = O::interleave::<HIGH>(taps);
                 for (n, sums) in sums.iter_mut().enumerate() {
-                    if c >= n * S && c - n * S < K && (c - n * S) % O::TAPS == 0 {
+                    if c >= n * S && c - n * S < K && (c - n * S).is_multiple_of(O::TAPS) {
                         let group = K * upright + (c - n * S) / O::TAPS;
                         add::<O>(sums, x, weights.add(group * V));
                     }
