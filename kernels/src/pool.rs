@@ -172,35 +172,69 @@ struct Taps {
     right: usize,
 }
 
-impl Taps {
+/// The taps of one output pixel after the other.
+struct Windows<'a> {
+    geometry: &'a PoolGeometry,
+    x_stride: usize,
+    oy: usize,
+    ox: usize,
+    rows: Range<usize>,
+}
+
+impl<'a> Windows<'a> {
+    /// From output pixel `first` on.
     #[inline(always)]
-    fn new(window: &Window, input: Shape, x_stride: usize, oy: usize, ox: usize) -> Taps {
-        let rows = inside(window, 0, oy, input.h);
-        let columns = inside(window, 1, ox, input.w);
-        let y = (oy * window.stride[0]).wrapping_sub(window.pad[0]);
-        let x = (ox * window.stride[1]).wrapping_sub(window.pad[1]);
-        Taps {
-            rows,
-            columns,
-            origin: y.wrapping_mul(input.w).wrapping_add(x).wrapping_mul(x_stride),
-            down: window.dilation[0] * input.w * x_stride,
-            right: window.dilation[1] * x_stride,
-        }
+    fn new(geometry: &'a PoolGeometry, x_stride: usize, first: usize) -> Windows<'a> {
+        let (oy, ox) = (first / geometry.output.w, first % geometry.output.w);
+        let rows = inside(&geometry.window, 0, oy, geometry.input.h);
+        Windows { geometry, x_stride, oy, ox, rows }
     }
 
+    #[inline(always)]
+    fn next(&mut self) -> Taps {
+        let PoolGeometry { input, output, window } = self.geometry;
+        let y = (self.oy * window.stride[0]).wrapping_sub(window.pad[0]);
+        let x = (self.ox * window.stride[1]).wrapping_sub(window.pad[1]);
+        let taps = Taps {
+            rows: self.rows.clone(),
+            columns: inside(window, 1, self.ox, input.w),
+            origin: y.wrapping_mul(input.w).wrapping_add(x).wrapping_mul(self.x_stride),
+            down: window.dilation[0] * input.w * self.x_stride,
+            right: window.dilation[1] * self.x_stride,
+        };
+        self.ox += 1;
+        if self.ox == output.w {
+            self.ox = 0;
+            self.oy += 1;
+            self.rows = inside(window, 0, self.oy, input.h);
+        }
+        taps
+    }
+}
+
+impl Taps {
     fn len(&self) -> usize {
         self.rows.len() * self.columns.len()
     }
 
-    /// Calls `f` with the byte offset of every tap.
+    /// Calls `f` with every tap's bytes behind the first one; there are `R` rows and `C` columns of them, or
+    /// any number where these are 0.
     #[inline(always)]
-    fn each(&self, mut f: impl FnMut(usize)) {
-        for ky in self.rows.clone() {
-            let row = self.origin.wrapping_add(ky * self.down);
-            for kx in self.columns.clone() {
-                f(row.wrapping_add(kx * self.right));
+    fn each<const R: usize, const C: usize>(&self, mut f: impl FnMut(usize)) {
+        let rows = if R > 0 { R } else { self.rows.len() };
+        let columns = if C > 0 { C } else { self.columns.len() };
+        for ky in 0..rows {
+            for kx in 0..columns {
+                f(ky * self.down + kx * self.right);
             }
         }
+    }
+
+    /// The byte offset of the first tap.
+    #[inline(always)]
+    fn first(&self) -> usize {
+        let row = self.origin.wrapping_add(self.rows.start * self.down);
+        row.wrapping_add(self.columns.start * self.right)
     }
 }
 
@@ -209,6 +243,11 @@ impl Taps {
 fn inside(window: &Window, axis: usize, o: usize, size: usize) -> Range<usize> {
     let (dilation, pad) = (window.dilation[axis], window.pad[axis]);
     let start = o * window.stride[axis];
+    // Most windows lie inside, and the divisions would take longer than their taps.
+    let reach = (window.kernel[axis] - 1) * dilation;
+    if start >= pad && start - pad + reach < size {
+        return 0..window.kernel[axis];
+    }
     let first = pad.saturating_sub(start).div_ceil(dilation);
     let end = (size + pad).saturating_sub(start).div_ceil(dilation).min(window.kernel[axis]);
     first.min(end)..end
@@ -257,22 +296,40 @@ stamped! {
         y: &mut [u8],
         y_stride: usize,
     ) {
-        let (width, channels) = (geometry.output.w, geometry.output.c);
-        for (i, pixel) in pixels.enumerate() {
-            let (oy, ox) = (pixel / width, pixel % width);
-            let taps = Taps::new(&geometry.window, geometry.input, x_stride, oy, ox);
+        let channels = geometry.output.c;
+        let mut windows = Windows::new(geometry, x_stride, pixels.start);
+        for i in 0..pixels.len() {
+            let taps = windows.next();
             let y = &mut y[i * y_stride..][..channels];
-            each_block!(channels, |c, N| {
-                let mut largest = [0; N];
-                taps.each(|at| {
-                    for (l, &x) in largest.iter_mut().zip(&x[at + c..][..N]) {
-                        *l = x.max(*l);
-                    }
-                });
-                y[c..][..N].copy_from_slice(&largest);
-            });
+            match (taps.rows.len(), taps.columns.len()) {
+                (2, 2) => max_taps::<2, 2>(x, &taps, y),
+                (3, 3) => max_taps::<3, 3>(x, &taps, y),
+                _ => max_taps::<0, 0>(x, &taps, y),
+            }
         }
     }
+}
+
+/// The largest code of every channel under `taps`.
+#[inline(always)]
+fn max_taps<const R: usize, const C: usize>(x: &[u8], taps: &Taps, y: &mut [u8]) {
+    if taps.len() == 0 {
+        return y.fill(0);
+    }
+    let (down, right) = ((taps.rows.len() - 1) * taps.down, (taps.columns.len() - 1) * taps.right);
+    // From the first tap to the end of the last one.
+    let x = &x[taps.first()..][..down + right + y.len()];
+    each_block!(y.len(), |c, N| {
+        let mut largest = [0; N];
+        taps.each::<R, C>(|at| {
+            // SAFETY: `at` is at most `down + right`, and the block ends at or before `y` does.
+            let x = unsafe { x.get_unchecked(at + c..at + c + N) };
+            for (l, &x) in largest.iter_mut().zip(x) {
+                *l = x.max(*l);
+            }
+        });
+        y[c..][..N].copy_from_slice(&largest);
+    });
 }
 
 stamped! {
@@ -284,16 +341,17 @@ stamped! {
         y: &mut [u8],
         y_stride: usize,
     ) {
-        let PoolGeometry { input, output, window } = pool.geometry;
-        for (i, pixel) in pixels.enumerate() {
-            let (oy, ox) = (pixel / output.w, pixel % output.w);
-            let taps = Taps::new(&window, input, x_stride, oy, ox);
+        let PoolGeometry { output, window, .. } = pool.geometry;
+        let mut windows = Windows::new(&pool.geometry, x_stride, pixels.start);
+        for i in 0..pixels.len() {
+            let taps = windows.next();
             let count = if pool.count_include_pad { window.taps() } else { taps.len() };
             let multiplier = pool.mean.multiplier(count);
             let y = &mut y[i * y_stride..][..output.c];
+            let x = if taps.len() > 0 { &x[taps.first()..] } else { &[] };
             each_block!(output.c, |c, N| {
                 let mut sums = [0; N];
-                taps.each(|at| add_codes(&mut sums, &x[at + c..][..N]));
+                taps.each::<0, 0>(|at| add_codes(&mut sums, &x[at + c..][..N]));
                 pool.mean.store(&sums, taps.len(), multiplier, &mut y[c..][..N]);
             });
         }
