@@ -38,17 +38,6 @@ impl Stage {
         _mm256_add_epi32(_mm256_cvtps_epi32(v), self.zero_point)
     }
 
-    /// Sixteen accumulators to sixteen bytes.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    pub(crate) fn bytes16(&self, acc: [__m256i; 2], multipliers: [__m256; 2]) -> __m128i {
-        let low = self.codes(acc[0], multipliers[0]);
-        let high = self.codes(acc[1], multipliers[1]);
-        // Packing works within 128-bit halves: [l0 h0 | l1 h1] -> [l0 l1 | h0 h1].
-        let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
-        _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words))
-    }
-
     /// Sixteen accumulators to words: the low halves of both vectors, then the high halves. Where
     /// the clamp stands is told at [`store`].
     #[inline]
