@@ -9,7 +9,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::region::{self, Region, Write};
-use super::{End, Kernel, Start, Tiles, with_rows};
+use super::{AHEAD, End, Kernel, Start, Tiles, with_rows};
 use crate::requantize::x86::{Stage, store};
 
 pub(crate) struct Avx2;
@@ -134,6 +134,9 @@ unsafe fn products<const R: usize, const V: usize>(
     // SAFETY: the caller's.
     unsafe {
         for group in 0..groups {
+            if R == 1 {
+                _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(AHEAD).cast());
+            }
             let mut w = [_mm256_setzero_si256(); V];
             for (v, w) in w.iter_mut().enumerate() {
                 *w = _mm256_cvtepi8_epi16(_mm_loadu_si128(b.add(16 * v).cast()));

@@ -7,7 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::region::{self, Bytes, Region};
-use super::{End, Kernel, Start, Tiles, with_rows};
+use super::{AHEAD, End, Kernel, Start, Tiles, with_rows};
 use crate::requantize::Requantize;
 
 pub(crate) struct Avx512Vnni;
@@ -42,13 +42,15 @@ unsafe impl Kernel for Avx512Vnni {
         // SAFETY: the caller's; a tile of four vectors has six rows at most.
         unsafe {
             with_rows!(t.rows, [1 2 3 4 5 6 7 8], R => {
-                // An instruction takes five cycles, and two can start in each.
+                // An instruction takes five cycles, and two can start in each; there are thirty-two
+                // registers.
                 const SETS: usize = if R < 5 { 2 } else { 1 };
+                const SETS_OF_4: usize = if R < 4 { 2 } else { 1 };
                 match t.vectors {
                     1 => tiles::<R, 1, 2>(t),
                     2 => tiles::<R, 2, SETS>(t),
                     3 => tiles::<R, 3, SETS>(t),
-                    _ => tiles::<{ if R < 6 { R } else { 6 } }, 4, SETS>(t),
+                    _ => tiles::<{ if R < 6 { R } else { 6 } }, 4, SETS_OF_4>(t),
                 }
             })
         }
@@ -76,6 +78,9 @@ unsafe fn tiles<const R: usize, const V: usize, const SETS: usize>(t: &Tiles) {
             let mut group = |sums: &mut [[__m512i; V]; R], at: usize| {
                 let mut w = [_mm512_setzero_si512(); V];
                 for (v, w) in w.iter_mut().enumerate() {
+                    if R == 1 {
+                        _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(64 * v + AHEAD).cast());
+                    }
                     *w = _mm512_loadu_si512(b.add(64 * v).cast());
                 }
                 b = b.add(64 * V);

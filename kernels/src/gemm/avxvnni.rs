@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::avx2::{end, start};
 use super::region::{self, Bytes, Region};
-use super::{Kernel, Tiles, with_rows};
+use super::{AHEAD, Kernel, Tiles, with_rows};
 
 pub(crate) struct AvxVnni;
 
@@ -34,8 +34,9 @@ unsafe impl Kernel for AvxVnni {
         // SAFETY: the caller's.
         unsafe {
             with_rows!(t.rows, [1 2 3 4 5 6], R => {
-                // An instruction takes five cycles, and two can start in each.
-                const SETS: usize = if R < 5 { 2 } else { 1 };
+                // An instruction takes five cycles, and two can start in each; there are sixteen
+                // registers.
+                const SETS: usize = if R < 4 { 2 } else { 1 };
                 if t.vectors == 1 { tiles::<R, 1, 2>(t) } else { tiles::<R, 2, SETS>(t) }
             })
         }
@@ -53,6 +54,9 @@ unsafe fn tiles<const R: usize, const V: usize, const SETS: usize>(t: &Tiles) {
             let a: [*const u8; R] = t.a.add(tile * R).cast::<[*const u8; R]>().read();
             let mut b = t.b;
             let mut group = |sums: &mut [[__m256i; V]; R], at: usize| {
+                if R == 1 {
+                    _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(AHEAD).cast());
+                }
                 let mut w = [_mm256_setzero_si256(); V];
                 for (v, w) in w.iter_mut().enumerate() {
                     *w = _mm256_loadu_si256(b.add(32 * v).cast());

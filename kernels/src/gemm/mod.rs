@@ -34,6 +34,12 @@ pub(crate) mod region;
 use crate::requantize::Requantize;
 use region::Region;
 
+/// Bytes of weights that a tile of one row fetches ahead: it reads them once, from memory, and the
+/// hardware's own streams stop at every page. Against none, 14 to 20 GB/s on one core of Zen 3;
+/// 4 KiB gives 17.
+#[cfg(target_arch = "x86_64")]
+pub(crate) const AHEAD: usize = 1024;
+
 /// A column of register tiles, one below the other, over a depth block: each has the sums of `rows`
 /// pixels and `vectors` vectors of columns.
 pub(crate) struct Tiles<'a> {
