@@ -5,6 +5,9 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+# A panic of Seam then ends with its message.
+QUIET = {"RUST_BACKTRACE": "0"}
+
 
 class Failure(Exception):
     """What is wrong and what to do about it, on one line."""
@@ -22,7 +25,7 @@ def run(
             command,
             capture_output=True,
             text=True,
-            env=os.environ | (environment or {}),
+            env=os.environ | QUIET | (environment or {}),
             check=False,
         )
     except OSError as e:
@@ -34,6 +37,7 @@ def run(
 
 def last_line(text: str) -> str:
     """The line of an output that most likely says what went wrong."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("note:")]
     errors = [line for line in lines if line.lower().startswith("error")]
     return (errors or lines or ["no message"])[-1]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from failure import Failure, last_line
+from failure import QUIET, Failure, last_line
 
 # Seconds for one answer; loading a network counts.
 PATIENCE = 300
@@ -40,7 +40,7 @@ class Live:
                     stdout=subprocess.PIPE,
                     stderr=errors,
                     text=True,
-                    env=os.environ | command.environment,
+                    env=os.environ | QUIET | command.environment,
                     start_new_session=True,
                 )
             except OSError as e:

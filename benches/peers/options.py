@@ -104,4 +104,6 @@ def command(args: argparse.Namespace) -> str:
         if value is not None
     ]
     models = [] if args.models is None else [f"--models {args.models.name}"]
+    if args.shapes != SHAPES:
+        options.append(f"--shapes {' '.join(args.shapes)}")
     return " ".join(["benches/peers/run", *options, *models, f"--rounds {args.rounds}"])

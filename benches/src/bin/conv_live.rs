@@ -1,7 +1,7 @@
 //! One convolution that answers requests: Seam's side of the comparison with oneDNN in `peers/`.
 //!
-//! `conv_live IC,H,W,OC,k,stride` prints the algorithms that `SEAM_ISA` allows, one a line, but for
-//! the portable ones. `conv_live IC,H,W,OC,k,stride ALGORITHM` answers a line N on standard input
+//! `conv_live IC,H,W,OC,k,stride` prints the algorithms that `SEAM_ISA` and the weights allow, one
+//! a line, but for the portable ones. `conv_live IC,H,W,OC,k,stride ALGORITHM` answers a line N on standard input
 //! with N lines, each the milliseconds of one convolution on one thread.
 //!
 //! Padding is half the kernel, the input zero point 0, the output clamped as by a ReLU.
@@ -25,7 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let geometry = parse(shape)?;
     let mut algorithms = Conv::algorithms(Isa::from_env()?, &geometry);
     let Some(wanted) = algorithm else {
-        algorithms.retain(|a| a.isa() != IsaKind::Portable);
+        let weights = bell(geometry.weights());
+        algorithms.retain(|a| a.isa() != IsaKind::Portable && a.is_exact(&geometry, &weights));
         for algorithm in algorithms {
             println!("{}", algorithm.name());
         }
@@ -53,7 +54,7 @@ fn answer(conv: &Conv) -> Result<(), Box<dyn Error>> {
     let g = conv.geometry();
     let team = Team::new(1)?;
     let x: Vec<u8> = bytes(g.input.len()).collect();
-    let weights: Vec<i8> = bytes(g.weights()).map(|b| (b as i8).max(-127)).collect();
+    let weights = bell(g.weights());
     let bias = vec![1000; g.output.c];
     let multipliers = vec![0.01 / (g.depth() as f32).sqrt(); g.output.c];
     let mut packed = avec![[64]| 0u8; conv.packed_len()];
@@ -72,6 +73,12 @@ fn answer(conv: &Conv) -> Result<(), Box<dyn Error>> {
         out.flush()?;
     }
     Ok(())
+}
+
+/// Weights distributed like trained ones, whose largest is 127: means of four uniform ones.
+fn bell(n: usize) -> Vec<i8> {
+    let bytes: Vec<i32> = bytes(4 * n).map(|b| i32::from(b as i8)).collect();
+    bytes.chunks(4).map(|four| (four.iter().sum::<i32>() / 4).max(-127) as i8).collect()
 }
 
 /// Bytes without a pattern that a kernel could profit from.
