@@ -4,6 +4,7 @@
 //! weights), packs the weights for it, and runs it. Adding a kernel: one file, and a line in
 //! `TABLE`.
 
+use std::cmp::Reverse;
 use std::fmt;
 
 use crate::fixed_point::FixedPoint;
@@ -39,8 +40,8 @@ enum Kind {
     Gemm,
     /// One output channel per input channel.
     Depthwise,
-    /// 3×3 at stride 1, by Winograd's F(2×2) or F(4×4).
-    Winograd,
+    /// 3×3 at stride 1, by Winograd's F(2×2) or F(4×4): so many outputs a side.
+    Winograd(usize),
 }
 
 /// Every kernel, weakest instruction set first.
@@ -60,9 +61,29 @@ static TABLE: &[Entry] = &[
     #[cfg(target_arch = "x86_64")]
     gemm::<gemm::avxvnni::AvxVnni>(IsaKind::AvxVnni),
     #[cfg(target_arch = "x86_64")]
+    winograd::<winograd::avxvnni::AvxVnni, F2, 2, 4>(
+        "x86-u8i8-avxvnni-winograd2",
+        IsaKind::AvxVnni,
+    ),
+    #[cfg(target_arch = "x86_64")]
+    winograd::<winograd::avxvnni::AvxVnni, F4, 4, 6>(
+        "x86-u8i8-avxvnni-winograd4",
+        IsaKind::AvxVnni,
+    ),
+    #[cfg(target_arch = "x86_64")]
     depthwise::<depthwise::avx512vnni::Avx512Vnni>(IsaKind::Avx512Vnni),
     #[cfg(target_arch = "x86_64")]
     gemm::<gemm::avx512vnni::Avx512Vnni>(IsaKind::Avx512Vnni),
+    #[cfg(target_arch = "x86_64")]
+    winograd::<winograd::avx512vnni::Avx512Vnni, F2, 2, 4>(
+        "x86-u8i8-avx512vnni-winograd2",
+        IsaKind::Avx512Vnni,
+    ),
+    #[cfg(target_arch = "x86_64")]
+    winograd::<winograd::avx512vnni::Avx512Vnni, F4, 4, 6>(
+        "x86-u8i8-avx512vnni-winograd4",
+        IsaKind::Avx512Vnni,
+    ),
     #[cfg(target_arch = "aarch64")]
     depthwise::<depthwise::neon::Neon>(IsaKind::Neon),
     #[cfg(target_arch = "aarch64")]
@@ -105,12 +126,24 @@ const fn winograd<K: winograd::Kernel, F: Form<O, I>, const O: usize, const I: u
     Entry {
         name,
         isa,
-        kind: Kind::Winograd,
+        kind: Kind::Winograd(O),
         is_exact: winograd::pack::is_exact::<F, O, I>,
         packed_len: winograd::pack::packed_len::<K, F, O, I>,
         pack: winograd::pack::pack::<K, F, O, I>,
         scratch_len: winograd::driver::scratch_len::<K, F, O, I>,
         run: winograd::driver::run::<K, F, O, I>,
+    }
+}
+
+impl Entry {
+    /// An estimate, in pairs of i16: with a dot product of i8, direct kernels need half of them.
+    fn multiplications(&self, geometry: &ConvGeometry) -> u64 {
+        let dot = matches!(self.isa, IsaKind::AvxVnni | IsaKind::Avx512Vnni | IsaKind::Dotprod);
+        match self.kind {
+            Kind::Winograd(outputs) => winograd::cost(geometry, outputs),
+            _ if dot => geometry.macs() / 2,
+            _ => geometry.macs(),
+        }
     }
 }
 
@@ -130,7 +163,7 @@ impl Algorithm {
         match self.0.kind {
             Kind::Gemm => true,
             Kind::Depthwise => depthwise::supports(geometry),
-            Kind::Winograd => winograd::supports(geometry),
+            Kind::Winograd(_) => winograd::supports(geometry),
         }
     }
 
@@ -223,18 +256,14 @@ impl Conv {
     /// The kernels that can run `geometry` with `isa`, the preferred one first.
     ///
     /// Depthwise kernels of any instruction set stand before a product of matrices that are one
-    /// column wide, and Winograd kernels before the direct ones of their own instruction set, if
-    /// that is the strongest; within a kind, the stronger instruction set stands first.
+    /// column wide; then come the kernels of the strongest instruction set, the one with the fewest
+    /// multiplications first, and so on down to the weakest.
     pub fn algorithms(isa: Isa, geometry: &ConvGeometry) -> Vec<Algorithm> {
         let has = |e: &&Entry| e.isa <= isa.kind() && Isa::new(e.isa).is_some();
         let of_strength = TABLE.iter().rev().filter(has).map(Algorithm);
         let mut algorithms: Vec<_> = of_strength.filter(|a| a.runs(geometry)).collect();
-        let strongest = algorithms.first().map(|a| a.isa());
-        algorithms.sort_by_key(|a| match a.0.kind {
-            Kind::Depthwise => 0,
-            Kind::Winograd if Some(a.isa()) == strongest => 1,
-            Kind::Gemm => 2,
-            Kind::Winograd => 3,
+        algorithms.sort_by_key(|a| {
+            (a.0.kind != Kind::Depthwise, Reverse(a.isa()), a.0.multiplications(geometry))
         });
         algorithms
     }

@@ -13,8 +13,8 @@ use crate::requantize::x86::Stage;
 
 pub(crate) struct Avx2;
 
-/// Rows of a full register tile.
-const ROWS: usize = 6;
+/// Tiles of a full register tile.
+pub(super) const ROWS: usize = 6;
 
 // SAFETY: `product` reads and writes what the trait says, a vector holding eight columns.
 unsafe impl Kernel for Avx2 {
@@ -32,7 +32,7 @@ unsafe impl Kernel for Avx2 {
         unsafe {
             for rows in job.rows(ROWS) {
                 with_rows!(rows.rows, [1 2 3 4 5 6], R => {
-                    if job.half { product::<R, 1>(job, &rows) } else { product::<R, 2>(job, &rows) }
+                    if job.half { product_avx2::<R, 1>(job, &rows) } else { product_avx2::<R, 2>(job, &rows) }
                 })
             }
         }
@@ -40,7 +40,7 @@ unsafe impl Kernel for Avx2 {
 
     unsafe fn output<F: Form<O, I>, const O: usize, const I: usize>(job: &Output) {
         // SAFETY: the caller's.
-        unsafe { output::<F, O, I>(job) }
+        unsafe { output::<Self, F, O, I>(job) }
     }
 }
 
@@ -51,14 +51,48 @@ pub(super) unsafe fn input<F: Form<O, I>, const O: usize, const I: usize>(job: &
 }
 
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn output<F: Form<O, I>, const O: usize, const I: usize>(job: &Output) {
+pub(super) unsafe fn output<K: Kernel, F: Form<O, I>, const O: usize, const I: usize>(
+    job: &Output,
+) {
     // SAFETY: the caller's.
-    unsafe { output::transform::<Avx2, F, O, I>(job) }
+    unsafe { output::transform::<K, F, O, I>(job) }
 }
 
 #[target_feature(enable = "avx2")]
-unsafe fn product<const R: usize, const V: usize>(job: &Product, rows: &Rows) {
-    // SAFETY: the contract of `Kernel`; fetching reads nothing.
+unsafe fn product_avx2<const R: usize, const V: usize>(job: &Product, rows: &Rows) {
+    // SAFETY: the caller's.
+    unsafe { product::<Avx2, R, V>(job, rows) }
+}
+
+/// Eight sums of two products.
+///
+/// # Safety
+/// `multiply_add` needs no instruction that the callers of [`product`] were not compiled for.
+pub(super) unsafe trait MultiplyAdd {
+    /// # Safety
+    /// The CPU has the instructions.
+    unsafe fn multiply_add(sums: __m256i, codes: __m256i, weights: __m256i) -> __m256i;
+}
+
+// SAFETY: AVX2, as `product_avx2` is compiled for.
+unsafe impl MultiplyAdd for Avx2 {
+    #[inline(always)]
+    unsafe fn multiply_add(sums: __m256i, codes: __m256i, weights: __m256i) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(codes, weights)) }
+    }
+}
+
+/// Multiplies a panel, `R` tiles together, by the instructions of `M`.
+///
+/// # Safety
+/// The contract of [`Kernel`], and the caller is compiled for the instructions.
+#[inline(always)]
+pub(super) unsafe fn product<M: MultiplyAdd, const R: usize, const V: usize>(
+    job: &Product,
+    rows: &Rows,
+) {
+    // SAFETY: the caller's; fetching reads nothing.
     unsafe {
         let mut start = [_mm256_setzero_si256(); V];
         for (v, start) in start.iter_mut().enumerate() {
@@ -84,7 +118,7 @@ unsafe fn product<const R: usize, const V: usize>(job: &Product, rows: &Rows) {
                     let codes = a[r].add(2 * pair).cast::<i32>().read_unaligned();
                     let codes = _mm256_set1_epi32(codes);
                     for (sum, w) in row.iter_mut().zip(w) {
-                        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(codes, w));
+                        *sum = M::multiply_add(*sum, codes, w);
                     }
                 }
             }

@@ -57,11 +57,13 @@ impl Plan {
         let tiles_in_row = g.output.w.div_ceil(O);
         let tiles = g.output.h.div_ceil(O) * tiles_in_row;
         let row = g.group_inputs().next_multiple_of(K::Words::LANES);
-        let most = (CODES_BYTES / (2 * I * I * row)).max(FEWEST_TILES);
-        let shared = threads > 1 && tiles < threads * FEWEST_TILES;
-        let blocks = match shared {
-            true => 1,
-            false => tiles.div_ceil(most).next_multiple_of(threads).min(tiles),
+        let most_tiles = CODES_BYTES / (2 * I * I * row);
+        let most_blocks = (tiles / FEWEST_TILES).max(1);
+        let shared = threads > 1 && most_blocks < threads;
+        let blocks = match tiles.div_ceil(most_tiles.max(1)).next_multiple_of(threads) {
+            _ if shared => 1,
+            blocks if blocks <= most_blocks => blocks,
+            _ => most_blocks - most_blocks % threads,
         };
         let block = tiles.div_ceil(blocks);
         let panels = layout.panel_count::<K>();

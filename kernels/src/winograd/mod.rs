@@ -64,6 +64,10 @@
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512vnni;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avxvnni;
 pub(crate) mod driver;
 pub(crate) mod form;
 mod input;
@@ -87,6 +91,17 @@ pub(crate) fn supports(g: &ConvGeometry) -> bool {
         && g.window.dilation == [1, 1]
         && g.group_inputs() >= FEWEST_CHANNELS[0]
         && g.group_outputs() >= FEWEST_CHANNELS[1]
+}
+
+/// Products of pairs of i16 and, in their terms, what else F(outputs × outputs) costs: an estimate.
+pub(crate) fn cost(g: &ConvGeometry, outputs: usize) -> u64 {
+    /// Streaming the panels takes as long as multiplying them with so many tiles.
+    const STREAM_TILES: usize = 12;
+    let tiles = g.output.h.div_ceil(outputs) * g.output.w.div_ceil(outputs);
+    let positions = (outputs + 2) * (outputs + 2);
+    let products = positions * tiles.max(STREAM_TILES) * g.group_inputs() * g.output.c;
+    // The transforms take about a fifth of the products' time.
+    products as u64 / 4 * 5
 }
 
 /// The products of one position: a block of tiles times a panel of output channels.

@@ -1,0 +1,195 @@
+//! AVX512-VNNI: `vpdpwssd` on 512-bit registers. A register tile is 12 × 32: 24 sums, two vectors of
+//! weights and a pair of codes. Codes are transformed by AVX2, sums by AVX-512.
+
+use std::arch::asm;
+use std::arch::x86_64::*;
+
+use super::avx2::{self, I16x16};
+use super::form::{Form, Vector};
+use super::input::Input;
+use super::output::{self, Output};
+use super::{Codes, Kernel, Product, Rows, Sums};
+use crate::gemm::with_rows;
+use crate::requantize::Requantize;
+
+pub(crate) struct Avx512Vnni;
+
+/// Tiles of a full register tile.
+const ROWS: usize = 12;
+
+// SAFETY: `product` reads and writes what the trait says, a vector holding sixteen columns.
+unsafe impl Kernel for Avx512Vnni {
+    type Words = I16x16;
+    type Sums = I32x16;
+    const COLUMNS: usize = 32;
+
+    unsafe fn input<F: Form<O, I>, const O: usize, const I: usize>(job: &Input) {
+        // SAFETY: the caller's.
+        unsafe { avx2::input::<F, O, I>(job) }
+    }
+
+    unsafe fn product(job: &Product) {
+        // SAFETY: the caller's.
+        unsafe {
+            for rows in job.rows(ROWS) {
+                with_rows!(rows.rows, [1 2 3 4 5 6 7 8 9 10 11 12], R => {
+                    if job.half { product::<R, 1>(job, &rows) } else { product::<R, 2>(job, &rows) }
+                })
+            }
+        }
+    }
+
+    unsafe fn output<F: Form<O, I>, const O: usize, const I: usize>(job: &Output) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+        unsafe fn output<F: Form<O, I>, const O: usize, const I: usize>(job: &Output) {
+            // SAFETY: the caller's.
+            unsafe { output::transform::<Avx512Vnni, F, O, I>(job) }
+        }
+        // SAFETY: the caller's.
+        unsafe { output::<F, O, I>(job) }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn product<const R: usize, const V: usize>(job: &Product, rows: &Rows) {
+    // SAFETY: the contract of `Kernel`; fetching reads nothing.
+    unsafe {
+        let mut start = [_mm512_setzero_si512(); V];
+        for (v, start) in start.iter_mut().enumerate() {
+            *start = _mm512_loadu_si512(job.start.add(16 * v).cast());
+        }
+        // Elements of the next panel that are fetched with each pair, all of it in the end.
+        let fetched = 32 * V / job.tiles.div_ceil(ROWS);
+        let mut next = job.next.wrapping_add(rows.behind * job.pairs * fetched);
+        for time in 0..rows.times {
+            let tile = rows.first + time * R;
+            let a: [*const i16; R] = std::array::from_fn(|r| job.a.add((tile + r) * job.a_stride));
+            let mut b = job.b;
+            let mut sums = [start; R];
+            for pair in 0..job.pairs {
+                _mm_prefetch::<_MM_HINT_T0>(next.cast());
+                next = next.wrapping_add(fetched);
+                let mut w = [_mm512_setzero_si512(); V];
+                for (v, w) in w.iter_mut().enumerate() {
+                    *w = _mm512_loadu_si512(b.add(32 * v).cast());
+                }
+                b = b.add(32 * V);
+                for (r, row) in sums.iter_mut().enumerate() {
+                    let codes = a[r].add(2 * pair).cast::<i32>().read_unaligned();
+                    let codes = _mm512_set1_epi32(codes);
+                    for (sum, w) in row.iter_mut().zip(w) {
+                        multiply_add(sum, codes, w);
+                    }
+                }
+            }
+            for (r, row) in sums.into_iter().enumerate() {
+                let to = job.to.add((tile + r) * job.to_stride);
+                for (v, sum) in row.into_iter().enumerate() {
+                    _mm512_storeu_si512(to.add(16 * v).cast(), sum);
+                }
+            }
+        }
+    }
+}
+
+/// `_mm512_dpwssd_epi32`, which the compiler likes to take apart into `vpmaddwd` and `vpaddd`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn multiply_add(sums: &mut __m512i, codes: __m512i, weights: __m512i) {
+    // SAFETY: registers alone are read and written.
+    unsafe {
+        asm!(
+            "vpdpwssd {sums}, {codes}, {weights}",
+            sums = inout(zmm_reg) *sums,
+            codes = in(zmm_reg) codes,
+            weights = in(zmm_reg) weights,
+            options(pure, nomem, nostack, preserves_flags),
+        )
+    }
+}
+
+/// Sixteen i32.
+#[derive(Clone, Copy)]
+pub(crate) struct I32x16(__m512i);
+
+// SAFETY: AVX-512 F, as the kernels that use it are compiled for.
+unsafe impl Vector for I32x16 {
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        // SAFETY: the caller's.
+        unsafe { I32x16(_mm512_add_epi32(self.0, other.0)) }
+    }
+
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        // SAFETY: the caller's.
+        unsafe { I32x16(_mm512_sub_epi32(self.0, other.0)) }
+    }
+
+    #[inline(always)]
+    unsafe fn shl<const N: i32>(self) -> Self {
+        // SAFETY: the caller's.
+        unsafe { I32x16(_mm512_sll_epi32(self.0, _mm_cvtsi32_si128(N))) }
+    }
+}
+
+// SAFETY: AVX-512 F, BW and VL, as the kernels that use it are compiled for; 64 bytes are read.
+unsafe impl Sums for I32x16 {
+    const LANES: usize = 16;
+    type Stage = Requantize;
+
+    #[inline(always)]
+    unsafe fn stage(stage: Requantize) -> Requantize {
+        stage
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const i32) -> Self {
+        // SAFETY: the caller's.
+        unsafe { I32x16(_mm512_loadu_si512(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn divide(self, factor: i32, shift: u32) -> Self {
+        // SAFETY: the caller's.
+        unsafe {
+            let whole = match factor {
+                1 => self.0,
+                _ => _mm512_mullo_epi32(self.0, _mm512_set1_epi32(factor)),
+            };
+            I32x16(_mm512_sra_epi32(whole, _mm_cvtsi32_si128(shift as i32)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store<const O: usize>(
+        sums: [Self; O],
+        stage: Requantize,
+        multipliers: *const f32,
+        to: Codes,
+    ) {
+        // SAFETY: the caller's; channels behind the last are masked out.
+        unsafe {
+            let multipliers = _mm512_loadu_ps(multipliers);
+            let mask = ((1u32 << to.channels) - 1) as __mmask16;
+            for (j, sum) in sums.into_iter().enumerate() {
+                if j < to.pixels {
+                    let y = to.y.add(j * to.y_stride);
+                    let codes = codes(stage, sum.0, multipliers);
+                    _mm_mask_storeu_epi8(y.cast(), mask, codes);
+                }
+            }
+        }
+    }
+}
+
+/// Sixteen accumulators to sixteen codes.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn codes(stage: Requantize, acc: __m512i, multipliers: __m512) -> __m128i {
+    let [lo, hi] = stage.bounds;
+    let v = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), multipliers);
+    let v = _mm512_min_ps(_mm512_max_ps(v, _mm512_set1_ps(lo)), _mm512_set1_ps(hi));
+    let codes = _mm512_add_epi32(_mm512_cvtps_epi32(v), _mm512_set1_epi32(stage.zero_point));
+    _mm512_cvtepi32_epi8(codes)
+}

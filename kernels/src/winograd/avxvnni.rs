@@ -1,0 +1,68 @@
+//! AVX-VNNI: `vpdpwssd` on 256-bit registers, `vpmaddwd` and `vpaddd` in one.
+
+use std::arch::asm;
+use std::arch::x86_64::*;
+
+use super::avx2::{self, I16x16, I32x8, MultiplyAdd, ROWS};
+use super::form::Form;
+use super::input::Input;
+use super::output::Output;
+use super::{Kernel, Product, Rows};
+use crate::gemm::with_rows;
+
+pub(crate) struct AvxVnni;
+
+// SAFETY: as `Avx2`; a CPU with AVX-VNNI has AVX2.
+unsafe impl Kernel for AvxVnni {
+    type Words = I16x16;
+    type Sums = I32x8;
+    const COLUMNS: usize = 16;
+
+    unsafe fn input<F: Form<O, I>, const O: usize, const I: usize>(job: &Input) {
+        // SAFETY: the caller's.
+        unsafe { avx2::input::<F, O, I>(job) }
+    }
+
+    unsafe fn product(job: &Product) {
+        // SAFETY: the caller's.
+        unsafe {
+            for rows in job.rows(ROWS) {
+                with_rows!(rows.rows, [1 2 3 4 5 6], R => {
+                    if job.half { product::<R, 1>(job, &rows) } else { product::<R, 2>(job, &rows) }
+                })
+            }
+        }
+    }
+
+    unsafe fn output<F: Form<O, I>, const O: usize, const I: usize>(job: &Output) {
+        // SAFETY: the caller's.
+        unsafe { avx2::output::<Self, F, O, I>(job) }
+    }
+}
+
+#[target_feature(enable = "avx2,avxvnni")]
+unsafe fn product<const R: usize, const V: usize>(job: &Product, rows: &Rows) {
+    // SAFETY: the caller's.
+    unsafe { avx2::product::<AvxVnni, R, V>(job, rows) }
+}
+
+// SAFETY: AVX-VNNI, as `product` is compiled for.
+unsafe impl MultiplyAdd for AvxVnni {
+    /// `_mm256_dpwssd_avx_epi32`, which the compiler likes to take apart into `vpmaddwd` and
+    /// `vpaddd`.
+    #[inline]
+    #[target_feature(enable = "avx2,avxvnni")]
+    unsafe fn multiply_add(mut sums: __m256i, codes: __m256i, weights: __m256i) -> __m256i {
+        // SAFETY: registers alone are read and written.
+        unsafe {
+            asm!(
+                "{{vex}} vpdpwssd {sums}, {codes}, {weights}",
+                sums = inout(ymm_reg) sums,
+                codes = in(ymm_reg) codes,
+                weights = in(ymm_reg) weights,
+                options(pure, nomem, nostack, preserves_flags),
+            )
+        }
+        sums
+    }
+}
