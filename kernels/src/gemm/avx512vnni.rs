@@ -135,10 +135,14 @@ unsafe fn tiles<const R: usize, const V: usize, const SETS: usize>(t: &Tiles) {
     }
 }
 
-/// Up to four vectors of accumulators to their codes.
+/// Up to four vectors of accumulators to their codes, sixteen bytes each.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn requantize<const V: usize>(stage: Requantize, row: &[__m512i; V], m: &[__m512; V]) -> __m512i {
+pub(crate) fn requantize<const V: usize>(
+    stage: Requantize,
+    row: &[__m512i; V],
+    m: &[__m512; V],
+) -> __m512i {
     let [_, hi] = stage.bounds;
     // Half of the clamp stands before the rounding, where it keeps the conversion from overflowing
     // upwards; an overflow downwards gives the least integer, which saturates to `lo` as it should.

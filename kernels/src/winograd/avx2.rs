@@ -9,7 +9,7 @@ use super::output::{self, Output};
 use super::{Codes, Kernel, Product, Rows, Sums, Words};
 use crate::gemm::with_rows;
 use crate::requantize::Requantize;
-use crate::requantize::x86::Stage;
+use crate::requantize::x86::{Stage, store};
 
 pub(crate) struct Avx2;
 
@@ -243,26 +243,14 @@ unsafe impl Sums for I32x8 {
     ) {
         // SAFETY: the caller's.
         unsafe {
-            let multipliers = _mm256_loadu_ps(multipliers);
-            let mut codes = [_mm256_setzero_si256(); O];
-            for (codes, sum) in codes.iter_mut().zip(sums) {
-                *codes = stage.codes(sum.0, multipliers);
+            let sums = sums.map(|sum| [sum.0]);
+            let Codes { y, y_stride, pixels, channels } = to;
+            if pixels == O {
+                store(stage, &sums, multipliers, y, y_stride, channels);
+                return;
             }
-            // Packing works within 128-bit halves: four lanes of every pixel in each.
-            let words = _mm256_packs_epi32(codes[0], codes[1]);
-            let more = if O == 4 { _mm256_packs_epi32(codes[2], codes[O - 1]) } else { words };
-            let bytes = _mm256_packus_epi16(words, more);
-            let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-            let bytes = _mm256_permutevar8x32_epi32(bytes, order);
-            let pixels: [u64; 4] = std::mem::transmute(bytes);
-            for (j, pixel) in pixels.into_iter().enumerate().take(O) {
-                if j < to.pixels {
-                    let y = to.y.add(j * to.y_stride);
-                    match to.channels {
-                        8 => y.cast::<u64>().write_unaligned(pixel),
-                        n => y.copy_from_nonoverlapping(pixel.to_le_bytes().as_ptr(), n),
-                    }
-                }
+            for (j, &sum) in sums.iter().enumerate().take(pixels) {
+                store(stage, &[sum], multipliers, y.add(j * y_stride), y_stride, channels);
             }
         }
     }

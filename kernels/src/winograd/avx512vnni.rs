@@ -9,6 +9,7 @@ use super::form::{Form, Vector};
 use super::input::Input;
 use super::output::{self, Output};
 use super::{Codes, Kernel, Product, Rows, Sums};
+use crate::gemm::avx512vnni::requantize;
 use crate::gemm::with_rows;
 use crate::requantize::Requantize;
 
@@ -170,26 +171,20 @@ unsafe impl Sums for I32x16 {
     ) {
         // SAFETY: the caller's; channels behind the last are masked out.
         unsafe {
-            let multipliers = _mm512_loadu_ps(multipliers);
+            let multipliers = [_mm512_loadu_ps(multipliers); O];
+            let codes = requantize(stage, &sums.map(|sum| sum.0), &multipliers);
+            let pixels = [
+                _mm512_castsi512_si128(codes),
+                _mm512_extracti32x4_epi32::<1>(codes),
+                _mm512_extracti32x4_epi32::<2>(codes),
+                _mm512_extracti32x4_epi32::<3>(codes),
+            ];
             let mask = ((1u32 << to.channels) - 1) as __mmask16;
-            for (j, sum) in sums.into_iter().enumerate() {
+            for (j, pixel) in pixels.into_iter().enumerate().take(O) {
                 if j < to.pixels {
-                    let y = to.y.add(j * to.y_stride);
-                    let codes = codes(stage, sum.0, multipliers);
-                    _mm_mask_storeu_epi8(y.cast(), mask, codes);
+                    _mm_mask_storeu_epi8(to.y.add(j * to.y_stride).cast(), mask, pixel);
                 }
             }
         }
     }
-}
-
-/// Sixteen accumulators to sixteen codes.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn codes(stage: Requantize, acc: __m512i, multipliers: __m512) -> __m128i {
-    let [lo, hi] = stage.bounds;
-    let v = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), multipliers);
-    let v = _mm512_min_ps(_mm512_max_ps(v, _mm512_set1_ps(lo)), _mm512_set1_ps(hi));
-    let codes = _mm512_add_epi32(_mm512_cvtps_epi32(v), _mm512_set1_epi32(stage.zero_point));
-    _mm512_cvtepi32_epi8(codes)
 }
