@@ -8,9 +8,7 @@ use super::Requantize;
 /// The constants of one output tensor.
 #[derive(Clone, Copy)]
 pub(crate) struct Stage {
-    lo: __m256,
     hi: __m256,
-    zero_point: __m256i,
     /// `lo` as codes, and the zero point as i16.
     lo8: __m256i,
     zero_point16: __m256i,
@@ -21,21 +19,10 @@ impl Stage {
     #[target_feature(enable = "avx2")]
     pub(crate) fn new(stage: Requantize) -> Stage {
         Stage {
-            lo: _mm256_set1_ps(stage.bounds[0]),
             hi: _mm256_set1_ps(stage.bounds[1]),
-            zero_point: _mm256_set1_epi32(stage.zero_point),
             lo8: _mm256_set1_epi8(stage.lo as i8),
             zero_point16: _mm256_set1_epi16(stage.zero_point as i16),
         }
-    }
-
-    /// Eight accumulators to eight codes, still i32.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    pub(crate) fn codes(&self, acc: __m256i, multipliers: __m256) -> __m256i {
-        let v = _mm256_mul_ps(_mm256_cvtepi32_ps(acc), multipliers);
-        let v = _mm256_min_ps(_mm256_max_ps(v, self.lo), self.hi);
-        _mm256_add_epi32(_mm256_cvtps_epi32(v), self.zero_point)
     }
 
     /// Sixteen accumulators to words: the low halves of both vectors, then the high halves. Where
