@@ -2,7 +2,7 @@
 //!
 //! [`Team::run`] allocates nothing and, while the workers are awake, makes no system call: a job is
 //! published in one atomic word, tasks are claimed by compare-and-swap on it, and a worker that
-//! finds nothing for `SPINS` rounds parks until the next job.
+//! finds nothing for [`PATIENCE`] parks until the next job.
 //!
 //! The word, `ticket`, is `generation (24 bits) | tasks (20 bits) | next (20 bits)`. A worker may
 //! call the job's function only after it has claimed a task of it, and `run` returns only when
@@ -14,10 +14,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-/// Rounds of looking for work before a worker parks: tens of microseconds, a little longer than
-/// the gap between two steps of a session.
-const SPINS: u32 = 20_000;
+/// How long a worker looks for work before it parks: longer than the steps of a session that one
+/// thread runs alone, so that none of them costs a system call to wake it. A time and not a number
+/// of rounds: what a round takes differs tenfold between CPUs.
+const PATIENCE: Duration = Duration::from_micros(200);
+/// Rounds from one look at the clock to the next.
+const ROUNDS: u32 = 64;
 /// Rounds of waiting for the last task before the caller starts to yield its core.
 const WAIT_SPINS: u32 = 4_000;
 
@@ -197,23 +201,31 @@ fn has_work(shared: &Shared) -> bool {
 
 fn work(shared: &Shared, parked: &AtomicBool, thread: usize) {
     shared.started.fetch_add(1, Ordering::Release);
-    let mut idle = 0;
     while !shared.stop.load(Ordering::Relaxed) {
-        if has_work(shared) {
+        if comes(shared) {
             help(shared, thread);
-            idle = 0;
-        } else if idle < SPINS {
-            idle += 1;
-            std::hint::spin_loop();
         } else {
             parked.store(true, Ordering::SeqCst);
             while !has_work(shared) {
                 thread::park();
             }
             parked.store(false, Ordering::SeqCst);
-            idle = 0;
         }
     }
+}
+
+/// Looks for work until [`PATIENCE`] ends.
+fn comes(shared: &Shared) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        for _ in 0..ROUNDS {
+            if has_work(shared) {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+    }
+    has_work(shared)
 }
 
 #[cfg(test)]
