@@ -3,6 +3,8 @@
 //!
 //! Every kernel's result is compared with the oracle's once before it is timed. One thread.
 
+pub mod net;
+
 use aligned_vec::avec;
 use criterion::{Criterion, Throughput};
 use seam_kernels::conv::Conv;
