@@ -2,7 +2,7 @@
 //!
 //! [`Team::run`] allocates nothing and, while the workers are awake, makes no system call: a job is
 //! published in one atomic word, tasks are claimed by compare-and-swap on it, and a worker that
-//! finds nothing for [`PATIENCE`] parks until the next job.
+//! finds nothing for `PATIENCE` parks until the next job.
 //!
 //! The word, `ticket`, is `generation (24 bits) | tasks (20 bits) | next (20 bits)`. A worker may
 //! call the job's function only after it has claimed a task of it, and `run` returns only when
