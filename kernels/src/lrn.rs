@@ -5,7 +5,7 @@
 //! below 2^24, where f32 holds every integer: neither its order nor the instruction set shows. The
 //! rest is f32, one rounding per operation:
 //!
-//! 1. `t = fma(alpha / size * sx^2, S, bias)`, not below the smallest normal number;
+//! 1. `t = fma(alpha / size * sx^2, S, bias)`, the bias not below the smallest normal number;
 //! 2. `p = t^-beta * sx / sy`;
 //! 3. `y = rne(d * p) + zy`, the product not rounded before, limited to `lo..=hi`; `d = x - zx`.
 //!
@@ -52,7 +52,8 @@ struct Form {
     power: Power,
     /// `lo - zy` and `hi - zy`, above [`ROUND`].
     limits: [f32; 2],
-    output_zero_point: u8,
+    /// The bits of [`ROUND`], as an integer, less the output's zero point.
+    zero_code: i32,
 }
 
 /// `t^-beta * sx / sy`.
@@ -64,15 +65,15 @@ enum Power {
     Any(f32, f32),
 }
 
-/// Adding 1.5 * 2^23 leaves no bits for a fraction: the addition itself rounds, half to even. The
-/// low byte of the sum's bits is that of the integer added.
+/// Adding 1.5 * 2^23 leaves no bits for a fraction: the addition itself rounds, half to even,
+/// and the integer is what the sum's bits, as an integer, exceed those of this by.
 const ROUND: f32 = 12_582_912.0;
 
 impl Lrn {
     /// ONNX's `size`, `alpha`, `beta` and `bias`; `input` is scale and zero point of the input.
     ///
     /// # Panics
-    /// `size` is 0 or above [`MAX_SIZE`].
+    /// `size` is 0 or above [`MAX_SIZE`], or `alpha` negative.
     #[allow(clippy::too_many_arguments)]
     pub fn new(
         isa: Isa,
@@ -113,6 +114,7 @@ impl Form {
         clamp: Clamp,
     ) -> Form {
         assert!((1..=MAX_SIZE).contains(&size), "LRN over {size} channels");
+        assert!(alpha >= 0.0, "LRN with alpha {alpha}");
         let scale_squared = f64::from(scale) * f64::from(scale);
         let ratio = scale / output_scale;
         // (1 - e)^(-1/4) on [-0.172, 0.172], fitted for the least relative error.
@@ -121,7 +123,7 @@ impl Form {
             before: (size - 1) / 2,
             size,
             zero_point: f32::from(zero_point),
-            bias,
+            bias: bias.max(f32::MIN_POSITIVE),
             alpha: (f64::from(alpha) / size as f64 * scale_squared) as f32,
             power: match beta == 0.75 {
                 true => Power::ThreeQuarters(c.map(|c| c * ratio)),
@@ -129,7 +131,7 @@ impl Form {
             },
             limits: [clamp.lo, clamp.hi]
                 .map(|q| ROUND + (f32::from(q) - f32::from(clamp.zero_point))),
-            output_zero_point: clamp.zero_point,
+            zero_code: ROUND.to_bits() as i32 - i32::from(clamp.zero_point),
         }
     }
 
@@ -149,13 +151,6 @@ impl Form {
         after.fill(0.0);
     }
 
-    /// `t` of a sum of squares.
-    #[inline(always)]
-    fn term(&self, sum: f32) -> f32 {
-        let t = sum.mul_add(self.alpha, self.bias);
-        if t > f32::MIN_POSITIVE { t } else { f32::MIN_POSITIVE }
-    }
-
     /// Replaces sums of squares by factors.
     #[inline(always)]
     fn factors(&self, values: &mut [f32], misses: &mut [f32]) {
@@ -164,11 +159,11 @@ impl Form {
             // these operations would leave it waiting.
             Power::ThreeQuarters(c) => {
                 for (sum, e) in values.iter_mut().zip(&mut *misses) {
-                    let t = self.term(*sum);
+                    let t = sum.mul_add(self.alpha, self.bias);
                     let g = guess(t);
-                    // g^2 t^(3/2), of factors that neither overflow nor vanish.
-                    let half = g * t * g;
-                    *e = (-(half * half)).mul_add(t, 1.0);
+                    // (g t)^2 is t^(1/2) and g^2 t is t^(-1/2): neither overflows nor vanishes.
+                    let quarter = g * t;
+                    *e = (-(quarter * quarter)).mul_add(quarter * g, 1.0);
                     *sum = g;
                 }
                 for (g, &e) in values.iter_mut().zip(&*misses) {
@@ -179,7 +174,8 @@ impl Form {
             }
             Power::Any(beta, ratio) => {
                 for sum in values {
-                    *sum = exp2(beta * log2(self.term(*sum))) * ratio;
+                    let t = sum.mul_add(self.alpha, self.bias);
+                    *sum = exp2(beta * log2(t)) * ratio;
                 }
             }
         }
@@ -188,9 +184,24 @@ impl Form {
     /// The codes of distances, each times its factor.
     #[inline(always)]
     fn codes(&self, distances: &[f32], factors: &[f32], y: &mut [u8]) {
-        for ((y, &d), &factor) in y.iter_mut().zip(distances).zip(factors) {
-            let v = limit(d.mul_add(factor, ROUND), self.limits[0], self.limits[1]);
-            *y = (v.to_bits() as u8).wrapping_add(self.output_zero_point);
+        let ((d, d_rest), (f, f_rest)) = (distances.as_chunks(), factors.as_chunks());
+        let (y, y_rest) = y.as_chunks_mut();
+        for ((y, d), f) in y.iter_mut().zip(d).zip(f) {
+            self.chunk::<32>(d, f, y);
+        }
+        for ((y, &d), &f) in y_rest.iter_mut().zip(d_rest).zip(f_rest) {
+            self.chunk::<1>(&[d], &[f], std::array::from_mut(y));
+        }
+    }
+
+    #[inline(always)]
+    fn chunk<const N: usize>(&self, distances: &[f32; N], factors: &[f32; N], y: &mut [u8; N]) {
+        for i in 0..N {
+            let v = distances[i].mul_add(factors[i], ROUND);
+            let v = limit(v, self.limits[0], self.limits[1]);
+            let code = v.to_bits() as i32 - self.zero_code;
+            // It is a code already; said so, the compiler packs 32 of them at once.
+            y[i] = code.clamp(0, 255) as u8;
         }
     }
 }
@@ -270,7 +281,6 @@ stamped! {
                 }
                 // The sums between two pixels have no use.
                 let values = &mut values[..count * wide - (form.size - 1)];
-                values.fill(0.0);
                 window_sums(form.size, distances, values);
                 form.factors(values, misses);
                 for i in 0..count {
@@ -283,28 +293,30 @@ stamped! {
     }
 }
 
-/// Adds to every sum the squares of `size` distances from its own place on.
+/// The sums of the squares of `size` distances, each from its own place on.
 #[inline(always)]
 fn window_sums(size: usize, distances: &[f32], sums: &mut [f32]) {
     for first in (0..size).step_by(PASS) {
         let distances = &distances[first..];
         match PASS.min(size - first) {
-            1 => add_windows::<1>(sums, distances),
-            2 => add_windows::<2>(sums, distances),
-            3 => add_windows::<3>(sums, distances),
-            4 => add_windows::<4>(sums, distances),
-            5 => add_windows::<5>(sums, distances),
-            6 => add_windows::<6>(sums, distances),
-            7 => add_windows::<7>(sums, distances),
-            _ => add_windows::<PASS>(sums, distances),
+            1 => add_windows::<1>(first > 0, sums, distances),
+            2 => add_windows::<2>(first > 0, sums, distances),
+            3 => add_windows::<3>(first > 0, sums, distances),
+            4 => add_windows::<4>(first > 0, sums, distances),
+            5 => add_windows::<5>(first > 0, sums, distances),
+            6 => add_windows::<6>(first > 0, sums, distances),
+            7 => add_windows::<7>(first > 0, sums, distances),
+            _ => add_windows::<PASS>(first > 0, sums, distances),
         }
     }
 }
 
-/// [`window_sums`] of `N` squares. All sums are integers that f32 holds, so nothing is rounded.
+/// `N` squares; `add`ed to the sums, or in their place. All are integers that f32 holds, so nothing
+/// is rounded.
 #[inline(always)]
-fn add_windows<const N: usize>(sums: &mut [f32], distances: &[f32]) {
+fn add_windows<const N: usize>(add: bool, sums: &mut [f32], distances: &[f32]) {
     for (sum, window) in sums.iter_mut().zip(distances.windows(N)) {
-        *sum = window.iter().fold(*sum, |sum, &d| d.mul_add(d, sum));
+        let start = if add { *sum } else { 0.0 };
+        *sum = window.iter().fold(start, |sum, &d| d.mul_add(d, sum));
     }
 }

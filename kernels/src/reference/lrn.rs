@@ -39,7 +39,7 @@ pub fn lrn(p: &Lrn, x: View) -> Vec<u8> {
                     sum += d * d;
                 }
             }
-            let t = alpha.mul_add(sum as f32, p.bias).max(f32::MIN_POSITIVE);
+            let t = alpha.mul_add(sum as f32, p.bias.max(f32::MIN_POSITIVE));
             let factor = match p.beta == 0.75 {
                 true => three_quarters(t, ratio),
                 false => power_of_two(-p.beta * log2(t)) * ratio,
@@ -57,8 +57,8 @@ pub fn lrn(p: &Lrn, x: View) -> Vec<u8> {
 fn three_quarters(t: f32, ratio: f32) -> f32 {
     let bits = t.to_bits();
     let guess = f32::from_bits(1_863_605_128 - (bits - bits / 4));
-    let half = guess * t * guess;
-    let e = (-(half * half)).mul_add(t, 1.0);
+    let quarter = guess * t;
+    let e = (-(quarter * quarter)).mul_add(quarter * guess, 1.0);
     let coefficients = [1.000_000_1_f32, 0.249_977_63, 0.156_207_26, 0.120_220_765, 0.098_667_84];
     let [a, b, c, d, last] = coefficients.map(|c| c * ratio);
     let pairs = [e.mul_add(b, a), e.mul_add(d, c), last];
