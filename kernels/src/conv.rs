@@ -10,7 +10,9 @@ use std::fmt;
 use crate::fixed_point::FixedPoint;
 use crate::isa::IsaKind;
 use crate::requantize::Requantize;
-use crate::winograd::form::{F2, F4, Form};
+use crate::winograd::form::Form;
+#[cfg(target_arch = "x86_64")]
+use crate::winograd::form::{F2, F4};
 use crate::{Clamp, ConvGeometry, Isa, Team, View, ViewMut, depthwise, gemm, winograd};
 
 /// A kernel that can run a convolution, on this CPU.

@@ -38,6 +38,8 @@ mod stamp;
 pub mod table;
 pub mod team;
 pub mod view;
+// No kernel of aarch64 uses it yet.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 mod winograd;
 
 pub use geometry::{Clamp, ConvGeometry, PoolGeometry, Window};
