@@ -323,16 +323,16 @@ fn int8_weights(
 /// channel's, times the share of the outputs whose tap lies inside the image.
 fn tap_means(geometry: &ConvGeometry, seen: &ChannelStatistics) -> Vec<f64> {
     let ConvGeometry { input, output, window, groups } = geometry;
-    let inside = |tap: [usize; 2]| {
-        let at = |i| window.tap(*input, [i / output.w, i % output.w], tap);
-        (0..output.pixels()).filter(|&i| at(i).is_some()).count() as f64
+    let share = |tap: usize| {
+        let tap = [tap / window.kernel[1], tap % window.kernel[1]];
+        let inside = |&i: &usize| window.tap(*input, [i / output.w, i % output.w], tap).is_some();
+        (0..output.pixels()).filter(inside).count() as f64 / output.pixels() as f64
     };
+    let shares: Vec<f64> = (0..window.taps()).map(share).collect();
     let mut means = Vec::with_capacity(groups * geometry.depth());
     for group in 0..*groups {
         let first = group * geometry.group_inputs();
-        for tap in 0..window.taps() {
-            let share =
-                inside([tap / window.kernel[1], tap % window.kernel[1]]) / output.pixels() as f64;
+        for share in &shares {
             // A flattened image repeats its channels from pixel to pixel.
             let channel = |i: usize| (first + i) % seen.min.len();
             means.extend((0..geometry.group_inputs()).map(|i| share * seen.mean(channel(i))));
