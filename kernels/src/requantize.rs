@@ -29,6 +29,10 @@ pub struct Requantize {
     /// `lo`.
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub(crate) lo: u8,
+    /// Narrowing to bytes with saturation is all of the clamp: every code may come out, and no
+    /// product leaves the range of i32. Output stages of tiles leave the clamp out then.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+    pub(crate) saturates: bool,
 }
 
 impl Requantize {
@@ -39,7 +43,17 @@ impl Requantize {
             bounds: [(clamp.lo as i32 - zero_point) as f32, (clamp.hi as i32 - zero_point) as f32],
             zero_point,
             lo: clamp.lo,
+            saturates: false,
         }
+    }
+
+    /// The same for a layer whose packed multipliers (little-endian f32) are these: |sum| is no
+    /// more than 2^31, so a product with less than 1 rounds to an i32.
+    pub(crate) fn with(self, packed: &[u8]) -> Requantize {
+        let multipliers = packed.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
+        let small = multipliers.fold(true, |small, m| small & (m.abs() < 1.0));
+        let every_code = self.bounds[1] - self.bounds[0] == 255.0;
+        Requantize { saturates: every_code && small, ..self }
     }
 
     /// The code of `acc * multiplier`; `multiplier` is finite.

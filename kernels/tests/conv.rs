@@ -132,10 +132,18 @@ fn cases() -> impl Strategy<Value = Case> {
                 window: Window { kernel, stride, dilation, pad },
                 groups,
             };
-            let clamp = Clamp { zero_point: q.1, lo: q.2.min(q.3) / 4, hi: q.2.max(q.3) };
+            let clamp = clamp(q.1, q.2, q.3);
             Some(Case { geometry, zero_point: q.0, clamp, gaps, extreme, seed })
         },
     )
+}
+
+/// Half of the clamps let every code through, as most layers do.
+fn clamp(zero_point: u8, a: u8, b: u8) -> Clamp {
+    match a.is_multiple_of(2) {
+        true => Clamp::none(zero_point),
+        false => Clamp { zero_point, lo: a.min(b) / 4, hi: a.max(b) },
+    }
 }
 
 /// 3×3 windows at stride 1: what Winograd kernels run, and some that they do not.
@@ -159,7 +167,7 @@ fn winograd_cases() -> impl Strategy<Value = Case> {
                 window: Window { kernel: [3, 3], pad, ..Window::POINTWISE },
                 groups,
             };
-            let clamp = Clamp { zero_point: q.1, lo: q.2.min(q.3) / 4, hi: q.2.max(q.3) };
+            let clamp = clamp(q.1, q.2, q.3);
             let case = Case { geometry, zero_point: q.0, clamp, gaps, extreme, seed };
             (!output.is_empty()).then_some(case)
         },
@@ -207,12 +215,15 @@ impl Teams {
 
     /// Runs `case` on every kernel that can, on every team; notes the kernels in `ran`.
     fn check(&self, case: &Case, ran: &mut BTreeSet<&'static str>) {
+        self.check_data(case, &case.data(), ran);
+    }
+
+    fn check_data(&self, case: &Case, data: &Data, ran: &mut BTreeSet<&'static str>) {
         let g = case.geometry;
-        let data = case.data();
         let mut want = vec![0; g.output.len()];
         let view = View::new(&data.x, g.input, g.input.c + case.gaps[0]);
         let out = ViewMut::dense(&mut want, g.output);
-        let Data { weights, bias, multipliers, .. } = &data;
+        let Data { weights, bias, multipliers, .. } = data;
         reference::conv(&g, case.zero_point, case.clamp, weights, bias, multipliers, view, out);
         for algorithm in Conv::algorithms(Isa::best(), &g) {
             if !algorithm.is_exact(&g, weights) {
@@ -221,7 +232,7 @@ impl Teams {
             let conv = Conv::with_algorithm(g, case.zero_point, case.clamp, algorithm);
             ran.insert(conv.name());
             for team in &self.0 {
-                case.check(&data, &want, &conv, team);
+                case.check(data, &want, &conv, team);
             }
         }
     }
@@ -380,6 +391,31 @@ fn extremes_of_both_operands_are_exact() {
             for zero_point in [0, 1, 128, 255] {
                 let case = Case { extreme, zero_point, ..case.clone() };
                 teams.check(&case, &mut BTreeSet::new());
+            }
+        }
+    }
+}
+
+/// Sums up to the ends of i32 and products beyond them: where a conversion overflows, and where
+/// output stages may leave the clamp to saturation.
+#[test]
+fn sums_and_multipliers_of_any_size_end_in_the_right_code() {
+    let teams = Teams::new();
+    let window = |k: usize| Window { kernel: [k, k], pad: [k / 2, k / 2], ..Window::POINTWISE };
+    for (k, i, o, groups) in [(1, 16, 84, 1), (1, 70, 24, 1), (3, 16, 24, 1), (3, 40, 40, 40)] {
+        let [input, output] = [i, o].map(|channels| Shape::new(5, 7, channels));
+        let geometry = ConvGeometry { input, output, window: window(k), groups };
+        let room = 255 * 127 * geometry.depth() as i32;
+        let ends = [i32::MAX - room, i32::MIN + room, (1 << 24) + 1, -(1 << 23) - 1, 0];
+        for zero_point in [0, 128, 255] {
+            for clamp in [Clamp::none(zero_point), Clamp { zero_point, lo: 3, hi: 250 }] {
+                for multiplier in [0.999_999_94, 1.0, 1.5, 3e9, 1e-7] {
+                    let (gaps, extreme, seed) = ([0, 0], [0, 0], o as u64);
+                    let case = Case { geometry, zero_point: 3, clamp, gaps, extreme, seed };
+                    let bias = (0..o).map(|channel| ends[channel % ends.len()]).collect();
+                    let data = Data { bias, multipliers: vec![multiplier; o], ..case.data() };
+                    teams.check_data(&case, &data, &mut BTreeSet::new());
+                }
             }
         }
     }

@@ -270,8 +270,8 @@ pub(crate) unsafe fn run<K: Kernel>(
     let (rows, blocks) = (geometry.output.h, layout.blocks);
     let job = Job {
         geometry,
+        stage: stage.with(&packed[layout.multipliers()..layout.weights()]),
         layout,
-        stage,
         packed,
         x,
         padding,

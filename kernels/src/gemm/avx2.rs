@@ -9,7 +9,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::region::{self, Region, Write};
-use super::{AHEAD, End, Kernel, Start, Tiles, with_rows};
+use super::{AHEAD, End, Kernel, Run, Start, Tiles, with_rows};
 use crate::requantize::x86::{Stage, store};
 
 pub(crate) struct Avx2;
@@ -58,7 +58,7 @@ unsafe impl Kernel for Avx2 {
 /// Assembly for two reasons: the loop starts on a line of the cache (5% on Zen 3), and weights are
 /// not addressed by an index, which would split their loads from the widening (10% there).
 macro_rules! products {
-    ($sums:ident, $a:ident, $b:ident, $groups:expr,
+    ($sums:ident, $a:ident, $b:ident, $run:ident,
      [$($r:literal $row:ident $low:ident $high:ident),+]) => {{
         let mut end = $b;
         asm!(
@@ -78,8 +78,8 @@ macro_rules! products {
             "dec {groups}",
             "jnz 2b",
             b = inout(reg) end,
-            at = inout(reg) 0usize => _,
-            groups = inout(reg) $groups => _,
+            at = inout(reg) $run.offset => _,
+            groups = inout(reg) $run.groups => _,
             $(
                 $row = in(reg) $a[$r],
                 $low = inout(ymm_reg) $sums[$r][0],
@@ -104,15 +104,14 @@ unsafe fn tiles<const R: usize, const V: usize>(t: &Tiles) {
             let a: [*const u8; R] = t.a.add(tile * R).cast::<[*const u8; R]>().read();
             let mut b = t.b;
             for run in t.runs {
-                let a = a.map(|row| row.add(run.offset));
                 b = match (R, V) {
-                    (6, 2) => products!(sums, a, b, run.groups, [
+                    (6, 2) => products!(sums, a, b, run, [
                         0 a0 s0 t0, 1 a1 s1 t1, 2 a2 s2 t2, 3 a3 s3 t3, 4 a4 s4 t4, 5 a5 s5 t5
                     ]),
-                    (5, 2) => products!(sums, a, b, run.groups, [
+                    (5, 2) => products!(sums, a, b, run, [
                         0 a0 s0 t0, 1 a1 s1 t1, 2 a2 s2 t2, 3 a3 s3 t3, 4 a4 s4 t4
                     ]),
-                    _ => products(&mut sums, a, b, run.groups),
+                    _ => products(&mut sums, a, b, run),
                 };
             }
             end(t, tile, sums);
@@ -120,7 +119,7 @@ unsafe fn tiles<const R: usize, const V: usize>(t: &Tiles) {
     }
 }
 
-/// Adds the products of `groups` pairs, and returns the pointer to the weights behind them.
+/// Adds the products of a run, and returns the pointer to the weights behind them.
 ///
 /// # Safety
 /// The caller is compiled for AVX2, and `a` and `b` may be read for so many.
@@ -129,11 +128,11 @@ unsafe fn products<const R: usize, const V: usize>(
     sums: &mut [[__m256i; V]; R],
     a: [*const u8; R],
     mut b: *const u8,
-    groups: usize,
+    run: &Run,
 ) -> *const u8 {
     // SAFETY: the caller's.
     unsafe {
-        for group in 0..groups {
+        for group in 0..run.groups {
             if R == 1 {
                 _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(AHEAD).cast());
             }
@@ -143,7 +142,7 @@ unsafe fn products<const R: usize, const V: usize>(
             }
             b = b.add(16 * V);
             for r in 0..R {
-                let a = a[r].add(2 * DEPTH * group).cast::<i32>().read_unaligned();
+                let a = a[r].add(run.offset + 2 * DEPTH * group).cast::<i32>().read_unaligned();
                 let a = _mm256_set1_epi32(a);
                 for v in 0..V {
                     sums[r][v] = _mm256_add_epi32(sums[r][v], _mm256_madd_epi16(a, w[v]));
@@ -166,13 +165,16 @@ pub(super) unsafe fn start<const R: usize, const V: usize>(
     // SAFETY: the caller's.
     unsafe {
         let mut sums = [[_mm256_setzero_si256(); V]; R];
-        for (r, row) in sums.iter_mut().enumerate() {
-            let from = match t.start {
-                Start::Bias(bias) => bias,
-                Start::Sums(sums) => sums.add((tile * R + r) * V * LANES),
-            };
-            for (v, sum) in row.iter_mut().enumerate() {
-                *sum = _mm256_loadu_si256(from.add(LANES * v).cast());
+        match t.start {
+            Start::Bias(bias) => {
+                let bias = std::array::from_fn(|v| _mm256_loadu_si256(bias.add(LANES * v).cast()));
+                sums = [bias; R];
+            }
+            Start::Sums(from) => {
+                let from = from.add(tile * R * V * LANES);
+                for (i, sum) in sums.as_flattened_mut().iter_mut().enumerate() {
+                    *sum = _mm256_loadu_si256(from.add(LANES * i).cast());
+                }
             }
         }
         sums

@@ -122,7 +122,10 @@ unsafe fn tiles<const R: usize, const V: usize, const SETS: usize>(t: &Tiles) {
                     }
                     let mask = u64::MAX >> (64 - columns);
                     for (r, row) in all.iter().enumerate() {
-                        let bytes = requantize(stage, row, &m);
+                        let bytes = match stage.saturates {
+                            true => requantize::<V, true>(stage, row, &m),
+                            false => requantize::<V, false>(stage, row, &m),
+                        };
                         _mm512_mask_storeu_epi8(
                             y.add((tile * R + r) * y_stride).cast(),
                             mask,
@@ -135,10 +138,11 @@ unsafe fn tiles<const R: usize, const V: usize, const SETS: usize>(t: &Tiles) {
     }
 }
 
-/// Up to four vectors of accumulators to their codes, sixteen bytes each.
+/// Up to four vectors of accumulators to their codes, sixteen bytes each; `SATURATES` is
+/// [`Requantize::saturates`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(crate) fn requantize<const V: usize>(
+pub(crate) fn requantize<const V: usize, const SATURATES: bool>(
     stage: Requantize,
     row: &[__m512i; V],
     m: &[__m512; V],
@@ -149,14 +153,17 @@ pub(crate) fn requantize<const V: usize>(
     let code = |v: usize| match v < V {
         true => {
             let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(row[v]), m[v]);
-            _mm512_cvtps_epi32(_mm512_min_ps(scaled, _mm512_set1_ps(hi)))
+            let hi = _mm512_set1_ps(hi);
+            _mm512_cvtps_epi32(if SATURATES { scaled } else { _mm512_min_ps(scaled, hi) })
         }
         false => _mm512_setzero_si512(),
     };
     let zero_point = _mm512_set1_epi16(stage.zero_point as i16);
     let low = _mm512_adds_epi16(_mm512_packs_epi32(code(0), code(1)), zero_point);
     let high = _mm512_adds_epi16(_mm512_packs_epi32(code(2), code(3)), zero_point);
-    let bytes = _mm512_max_epu8(_mm512_packus_epi16(low, high), _mm512_set1_epi8(stage.lo as i8));
+    let bytes = _mm512_packus_epi16(low, high);
+    let lo = _mm512_set1_epi8(stage.lo as i8);
+    let bytes = if SATURATES { bytes } else { _mm512_max_epu8(bytes, lo) };
     // Packing works within 128-bit quarters: quarter q holds columns 4q.. of every vector.
     let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     _mm512_permutexvar_epi32(order, bytes)

@@ -153,6 +153,7 @@ pub(crate) fn scratch_len<K: Kernel>(geometry: &ConvGeometry, threads: usize) ->
 /// What every task reads.
 struct Job<'a> {
     conv: &'a Conv,
+    stage: Stage,
     plan: Plan,
     packed: &'a [u8],
     x: View<'a>,
@@ -184,7 +185,13 @@ pub(crate) unsafe fn run<K: Kernel>(
         // No region yet.
         part[..size_of::<usize>()].fill(0);
     }
+    let multipliers = &packed[plan.layout.multipliers..plan.layout.first_panel];
+    let stage = match conv.stage() {
+        Stage::Requantize(stage) => Stage::Requantize(stage.with(multipliers)),
+        fixed => fixed,
+    };
     let job = Job {
+        stage,
         packed,
         x,
         y_stride: y.pixel_stride(),
@@ -351,12 +358,12 @@ impl Job<'_> {
                 runs = runs.add(count);
                 let mut row = 0;
                 for (rows, count) in [(least + 1, larger), (least, tiles - larger)] {
-                    let scalar = last && matches!(self.conv.stage(), Stage::FixedPoint(_));
+                    let scalar = last && matches!(self.stage, Stage::FixedPoint(_));
                     let step = if scalar { 1 } else { count.max(1) };
                     for _ in (0..count).step_by(step) {
                         let sums = if *depth_blocks > 1 { sums.add(row * width) } else { sums };
                         let y = y.add(row * self.y_stride);
-                        let end = match self.conv.stage() {
+                        let end = match self.stage {
                             Stage::Requantize(stage) if last => {
                                 let y_stride = self.y_stride;
                                 End::Codes { multipliers, stage, y, y_stride, columns }
@@ -373,7 +380,7 @@ impl Job<'_> {
                             start: if first { Start::Bias(bias) } else { Start::Sums(sums) },
                             end,
                         });
-                        if let (true, Stage::FixedPoint(stage)) = (last, self.conv.stage()) {
+                        if let (true, Stage::FixedPoint(stage)) = (last, self.stage) {
                             for i in 0..rows {
                                 for j in 0..columns {
                                     *y.add(i * self.y_stride + j) =

@@ -8,6 +8,7 @@ use super::Requantize;
 /// The constants of one output tensor.
 #[derive(Clone, Copy)]
 pub(crate) struct Stage {
+    saturates: bool,
     hi: __m256,
     /// `lo` as codes, and the zero point as i16.
     lo8: __m256i,
@@ -19,6 +20,7 @@ impl Stage {
     #[target_feature(enable = "avx2")]
     pub(crate) fn new(stage: Requantize) -> Stage {
         Stage {
+            saturates: stage.saturates,
             hi: _mm256_set1_ps(stage.bounds[1]),
             lo8: _mm256_set1_epi8(stage.lo as i8),
             zero_point16: _mm256_set1_epi16(stage.zero_point as i16),
@@ -32,7 +34,7 @@ impl Stage {
     pub(crate) fn words16(&self, acc: [__m256i; 2], multipliers: [__m256; 2]) -> __m256i {
         let rounded = |acc, multipliers| {
             let v = _mm256_mul_ps(_mm256_cvtepi32_ps(acc), multipliers);
-            _mm256_cvtps_epi32(_mm256_min_ps(v, self.hi))
+            _mm256_cvtps_epi32(if self.saturates { v } else { _mm256_min_ps(v, self.hi) })
         };
         let (low, high) = (rounded(acc[0], multipliers[0]), rounded(acc[1], multipliers[1]));
         _mm256_adds_epi16(_mm256_packs_epi32(low, high), self.zero_point16)
@@ -42,7 +44,8 @@ impl Stage {
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(crate) fn bytes32(&self, words: [__m256i; 2]) -> __m256i {
-        _mm256_max_epu8(_mm256_packus_epi16(words[0], words[1]), self.lo8)
+        let bytes = _mm256_packus_epi16(words[0], words[1]);
+        if self.saturates { bytes } else { _mm256_max_epu8(bytes, self.lo8) }
     }
 }
 
@@ -63,6 +66,29 @@ pub(crate) unsafe fn store<const R: usize, const V: usize>(
     y_stride: usize,
     columns: usize,
 ) {
+    // SAFETY: the caller's.
+    unsafe {
+        if stage.saturates {
+            store_as::<R, V, true>(stage, sums, multipliers, y, y_stride, columns);
+        } else {
+            store_as::<R, V, false>(stage, sums, multipliers, y, y_stride, columns);
+        }
+    }
+}
+
+/// [`store`] where [`Stage::saturates`] is known.
+///
+/// # Safety
+/// As [`store`].
+#[inline(always)]
+unsafe fn store_as<const R: usize, const V: usize, const SATURATES: bool>(
+    stage: Stage,
+    sums: &[[__m256i; V]; R],
+    multipliers: *const f32,
+    y: *mut u8,
+    y_stride: usize,
+    columns: usize,
+) {
     let mut partial = [MaybeUninit::<[u8; 16]>::uninit(); R];
     // SAFETY: the caller's.
     unsafe {
@@ -75,7 +101,7 @@ pub(crate) unsafe fn store<const R: usize, const V: usize>(
         }
         let whole = |row: usize, v: usize| {
             let scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[row.min(R - 1)][v]), m[v]);
-            _mm256_cvtps_epi32(_mm256_min_ps(scaled, stage.hi))
+            _mm256_cvtps_epi32(if SATURATES { scaled } else { _mm256_min_ps(scaled, stage.hi) })
         };
         // Packing works within 128-bit halves, so the four parts of each half lie four apart.
         let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
@@ -83,7 +109,8 @@ pub(crate) unsafe fn store<const R: usize, const V: usize>(
             let low = _mm256_adds_epi16(_mm256_packs_epi32(parts[0], parts[1]), stage.zero_point16);
             let high =
                 _mm256_adds_epi16(_mm256_packs_epi32(parts[2], parts[3]), stage.zero_point16);
-            let bytes = _mm256_max_epu8(_mm256_packus_epi16(low, high), stage.lo8);
+            let bytes = _mm256_packus_epi16(low, high);
+            let bytes = if SATURATES { bytes } else { _mm256_max_epu8(bytes, stage.lo8) };
             let bytes = _mm256_permutevar8x32_epi32(bytes, order);
             [_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes)]
         };

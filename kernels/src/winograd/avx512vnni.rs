@@ -172,7 +172,11 @@ unsafe impl Sums for I32x16 {
         // SAFETY: the caller's; channels behind the last are masked out.
         unsafe {
             let multipliers = [_mm512_loadu_ps(multipliers); O];
-            let codes = requantize(stage, &sums.map(|sum| sum.0), &multipliers);
+            let sums = sums.map(|sum| sum.0);
+            let codes = match stage.saturates {
+                true => requantize::<O, true>(stage, &sums, &multipliers),
+                false => requantize::<O, false>(stage, &sums, &multipliers),
+            };
             let pixels = [
                 _mm512_castsi512_si128(codes),
                 _mm512_extracti32x4_epi32::<1>(codes),

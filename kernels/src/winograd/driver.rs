@@ -150,9 +150,10 @@ pub(crate) unsafe fn run<K: Kernel, F: Form<O, I>, const O: usize, const I: usiz
     let plan = Plan::new::<K, O, I>(g, threads);
     let unaligned = scratch.as_ptr().align_offset(64);
     let scratch = &mut scratch[unaligned..][..plan.scratch(threads)];
+    let multipliers = &packed[plan.layout.multipliers..plan.layout.starts];
     let job = Job {
         conv,
-        stage,
+        stage: stage.with(multipliers),
         packed,
         x,
         y_stride: y.pixel_stride(),
