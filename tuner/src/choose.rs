@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use seam_kernels::conv::Algorithm;
-use seam_kernels::isa::IsaKind;
 use seam_runtime::pack::{self, Choice};
 use seam_runtime::{Model, Options, Session};
 
@@ -88,13 +87,13 @@ pub fn choose(
     Ok(won.into_iter().flatten().collect())
 }
 
-/// The algorithms of `step`, the preferred one first. Portable kernels are for CPUs that have no
-/// other: timing them would take longer than all the rest.
+/// The algorithms of `step`, the preferred one first, and the others of its instruction set: a
+/// weaker one takes more instructions for the same products, and timing its kernels would take
+/// longer than all the rest.
 fn worth_timing(model: &Model, options: &Options, step: usize) -> Vec<Algorithm> {
     let mut algorithms = pack::algorithms(model, step, options.isa);
-    if options.isa.kind() != IsaKind::Portable {
-        let preferred = algorithms.first().copied();
-        algorithms.retain(|a| Some(*a) == preferred || a.isa() != IsaKind::Portable);
+    if let Some(isa) = algorithms.first().map(|a| a.isa()) {
+        algorithms.retain(|a| a.isa() == isa);
     }
     algorithms
 }
