@@ -156,6 +156,7 @@ mod tests {
             p50,
             p90: p50 + half,
             ci95: [p50 - half, p50 + half],
+            estimated: false,
         };
         assert!(is_real(&times(100.0, 1.0), &times(90.0, 1.0)));
         assert!(!is_real(&times(100.0, 6.0), &times(90.0, 6.0)), "intervals meet");

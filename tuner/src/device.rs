@@ -17,6 +17,22 @@ impl Device {
             mhz_after: None,
         }
     }
+
+    /// What tells `other` from this device or this use of it, in words; `None` where times of one
+    /// hold for the other.
+    pub fn differs(&self, other: &Device) -> Option<String> {
+        let whole = |d: &Device| format!("{}, {}", d.cpu, count(d.cores, "core"));
+        if (&self.cpu, self.cores) != (&other.cpu, other.cores) {
+            return Some(format!("{}, not {}", whole(other), whole(self)));
+        }
+        let part = |d: &Device| format!("{} kernels on {}", d.isa, count(d.threads, "thread"));
+        let same = (&self.isa, self.threads) == (&other.isa, other.threads);
+        (!same).then(|| format!("{}, not {}", part(other), part(self)))
+    }
+}
+
+fn count(n: u32, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// The clock of the fastest core, in MHz: from cpufreq, or where that is missing (virtual
@@ -68,6 +84,18 @@ mod tests {
         let arm = "processor\t: 0\nBogoMIPS\t: 108.00\nCPU part\t: 0xd08\n";
         assert_eq!((name_of(arm), mhz_of(arm)), (None, None));
         assert_eq!((name_of(""), mhz_of("cpu MHz : x\n\u{0}")), (None, None));
+    }
+
+    #[test]
+    fn devices_differ_in_what_changes_their_times() {
+        let one = Device { cpu: "A53".into(), cores: 4, ..Device::here("neon", 4) };
+        assert_eq!(one.differs(&Device { mhz_before: Some(1.0), ..one.clone() }), None);
+        let other = Device { cpu: "A76".into(), cores: 1, ..one.clone() };
+        assert_eq!(one.differs(&other).unwrap(), "A76, 1 core, not A53, 4 cores");
+        let other = Device { threads: 1, ..one.clone() };
+        let words = "neon kernels on 1 thread, not neon kernels on 4 threads";
+        assert_eq!(one.differs(&other).unwrap(), words);
+        assert!(one.differs(&Device { isa: "dotprod".into(), ..one.clone() }).is_some());
     }
 
     #[test]

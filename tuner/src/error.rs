@@ -91,6 +91,12 @@ pub enum Error {
         /// The point.
         point: String,
     },
+    /// A cost model was asked for without a measured step.
+    #[error("no step was measured to fit a cost model to: give profiles of this board")]
+    NothingToFit,
+    /// A cost model was asked for from profiles of several devices.
+    #[error("the profiles to fit are of several devices ({0}): give those of one board")]
+    SeveralDevices(String),
     /// No point is left to choose from.
     #[error(
         "the objective {0:?} admits no point of this model: its first layer cannot run on the edge"

@@ -11,6 +11,9 @@
 //! | times of a session on the board | [`measure`] (the board itself: [`device`]) |
 //! | the kernel for every convolution | [`mod@choose`] |
 //! | what was measured, as JSON | [`profile`] |
+//! | what a step has to do | [`work`] |
+//! | times of steps that were not measured | [`cost_model`] (by [`mod@nnls`]) |
+//! | profiles completed with such times | [`estimate`] |
 //! | what lies between board and cloud | [`environment`] |
 //! | from both to a point's time | [`prediction`] |
 //! | Algorithm 1 | [`partition`] |
@@ -21,18 +24,24 @@
 
 pub mod candidates;
 pub mod choose;
+pub mod cost_model;
 pub mod device;
 pub mod environment;
 mod error;
+pub mod estimate;
 pub mod layer_graph;
 pub mod measure;
+pub mod nnls;
 pub mod partition;
 pub mod plan;
 pub mod prediction;
 pub mod profile;
 pub mod units;
+mod warnings;
+pub mod work;
 
 pub use candidates::{Candidate, candidates};
+pub use cost_model::CostModel;
 pub use environment::Environment;
 pub use error::Error;
 pub use layer_graph::LayerGraph;
@@ -40,3 +49,4 @@ pub use partition::{Objective, algorithm1};
 pub use plan::Plan;
 pub use prediction::MeasuredPoint;
 pub use profile::{CloudProfile, Profile};
+pub use work::Work;

@@ -11,8 +11,9 @@ use crate::Error;
 use crate::environment::Environment;
 use crate::partition::{Objective, algorithm1};
 use crate::prediction::{Prediction, measured_points, predict};
-use crate::profile::{self, CloudProfile, Document, ModelRef, Profile};
+use crate::profile::{self, CloudProfile, Device, Document, ModelRef, Profile};
 use crate::units::{show_bytes, show_nanoseconds, show_rate};
+use crate::warnings;
 
 /// Schema of [`Plan`].
 pub const PLAN_SCHEMA: &str = "seam.plan/1";
@@ -28,6 +29,12 @@ pub struct Plan {
     pub model: ModelRef,
     /// What it was planned from.
     pub inputs: Inputs,
+    /// The board that was profiled: the plan holds for no other.
+    pub device: Device,
+    /// What is to be known of the profiles, a line each: times that are estimates, another version
+    /// of Seam.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// What it was planned for.
     pub environment: Environment,
     /// Which of the choices is [`Plan::chosen`].
@@ -50,6 +57,9 @@ pub struct Inputs {
     pub edge_profile_sha256: String,
     /// The cloud's.
     pub cloud_profile_sha256: String,
+    /// The profiles that estimates in the board's were fitted to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fitted_from: Vec<String>,
 }
 
 /// A row of the plan's table.
@@ -64,6 +74,9 @@ pub struct PlannedPoint {
     /// What it takes.
     #[serde(flatten)]
     pub predicted: Prediction,
+    /// One of the times was not measured but [estimated](crate::estimate).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub estimated: bool,
 }
 
 impl Plan {
@@ -94,6 +107,7 @@ impl Plan {
             steps: point.steps,
             bytes: point.bytes,
             predicted: predict(point, &environment),
+            estimated: point.estimated,
         };
         Ok(Plan {
             schema: PLAN_SCHEMA.into(),
@@ -101,7 +115,10 @@ impl Plan {
             inputs: Inputs {
                 edge_profile_sha256: edge.sha256(),
                 cloud_profile_sha256: cloud.sha256(),
+                fitted_from: edge.fitted_from.clone(),
             },
+            device: edge.device.clone(),
+            warnings: warnings::of(edge, cloud),
             environment,
             objective,
             chosen,
@@ -144,14 +161,15 @@ impl Plan {
         self.points.iter().find(|point| point.name == name)
     }
 
-    /// What `name` was chosen as: `best`, `fastest`, both or nothing.
-    fn mark(&self, name: &str) -> &'static str {
-        match (self.best.as_deref() == Some(name), self.fastest == name) {
-            (true, true) => "best, fastest",
-            (true, false) => "best",
-            (false, true) => "fastest",
-            (false, false) => "",
-        }
+    /// What the row was chosen as, `best`, `fastest` or both, and whether it is an estimate.
+    fn marks(&self, row: &PlannedPoint) -> String {
+        let marks = [
+            (self.best.as_ref() == Some(&row.name), "best"),
+            (self.fastest == row.name, "fastest"),
+            (row.estimated, "estimated"),
+        ];
+        let holding = marks.into_iter().filter_map(|(holds, mark)| holds.then_some(mark));
+        holding.collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -167,8 +185,8 @@ impl fmt::Display for Plan {
             show_nanoseconds(rtt_ns),
         )?;
         let header = ["point", "crosses", "edge", "encode", "upload", "rtt", "cloud", "total ms"];
-        let mut rows = vec![(header.map(String::from), "")];
-        for PlannedPoint { name, bytes, predicted, .. } in &self.points {
+        let mut rows = vec![(header.map(String::from), String::new())];
+        for row @ PlannedPoint { name, bytes, predicted, .. } in &self.points {
             let ms = |ns: f64| format!("{:.2}", ns / 1e6);
             let cells = [
                 name.clone(),
@@ -180,7 +198,7 @@ impl fmt::Display for Plan {
                 ms(predicted.cloud_ns),
                 ms(predicted.total_ns),
             ];
-            rows.push((cells, self.mark(name)));
+            rows.push((cells, self.marks(row)));
         }
         let width = |column: usize| {
             rows.iter().map(|(cells, _)| cells[column].chars().count()).max().unwrap_or(0)

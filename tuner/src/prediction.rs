@@ -1,4 +1,5 @@
-//! The predicted time of a point: the paper's PredictPerformance, from measured profiles.
+//! The predicted time of a point: the paper's PredictPerformance, from profiles, measured
+//! or completed by [estimates](crate::estimate).
 //!
 //! `total(p) = edge(p) + encode(p) + bytes(p) / uplink + rtt + tail(p) * (1 + load)`. At `input`
 //! nothing runs on the edge, at `output` nothing crosses and nothing runs in the cloud.
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::environment::Environment;
-use crate::profile::{CloudProfile, ModelRef, Profile};
+use crate::profile::{CloudProfile, ModelRef, Profile, Times};
 
 /// One point's measurements: all that the environment does not change. Times are medians in
 /// nanoseconds.
@@ -26,6 +27,8 @@ pub struct MeasuredPoint {
     pub encode_ns: f64,
     /// The tail on an idle cloud.
     pub tail_ns: f64,
+    /// One of the times was not measured but [estimated](crate::estimate).
+    pub estimated: bool,
 }
 
 /// What a point takes in an environment, in nanoseconds.
@@ -63,17 +66,19 @@ pub fn measured_points<'a>(
         let missing = |what| Error::MissingPoint { what, point: name.into() };
         let here = edge.points.iter().find(|p| p.name == name).ok_or_else(|| missing(EDGE))?;
         let tail_ns = match cloud.points.iter().find(|p| p.name == name) {
-            _ if name == OUTPUT => 0.0,
-            Some(there) => there.tail_ns.p50,
+            _ if name == OUTPUT => Times::default(),
+            Some(there) => there.tail_ns,
             None => return Err(missing(CLOUD)),
         };
+        let times = [here.edge_ns, here.encode_ns, tail_ns];
         Ok(MeasuredPoint {
             name: name.into(),
             steps: here.steps,
             bytes: here.frame_bytes,
             edge_ns: here.edge_ns.p50,
             encode_ns: here.encode_ns.p50,
-            tail_ns,
+            tail_ns: tail_ns.p50,
+            estimated: times.iter().any(|times| times.estimated),
         })
     });
     joined.collect()
@@ -81,7 +86,11 @@ pub fn measured_points<'a>(
 
 /// Refuses a profile of another model than the one at hand. Two models of one name may differ:
 /// the hash decides.
-fn same_model(what: &'static str, found: &ModelRef, expected: &ModelRef) -> Result<(), Error> {
+pub(crate) fn same_model(
+    what: &'static str,
+    found: &ModelRef,
+    expected: &ModelRef,
+) -> Result<(), Error> {
     if found.sha256.eq_ignore_ascii_case(&expected.sha256) {
         return Ok(());
     }

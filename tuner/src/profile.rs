@@ -10,15 +10,19 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use seam_runtime::boundary::{Datatype, Description};
 use seam_runtime::graph::{INPUT, OUTPUT};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
+use crate::work::Work;
 
 /// Schema of [`Profile`].
 pub const PROFILE_SCHEMA: &str = "seam.profile/1";
+/// Version of Seam that measures now, for [`Profile::seam_version`].
+pub const SEAM_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Schema of [`CloudProfile`].
 pub const CLOUD_PROFILE_SCHEMA: &str = "seam.cloud-profile/1";
 
@@ -27,12 +31,20 @@ pub const CLOUD_PROFILE_SCHEMA: &str = "seam.cloud-profile/1";
 pub struct Profile {
     /// [`PROFILE_SCHEMA`].
     pub schema: String,
+    /// The version of Seam that ran: another one may have other kernels.
+    pub seam_version: String,
     /// The model that ran.
     pub model: ModelRef,
     /// Where it ran.
     pub device: Device,
     /// How it was timed.
     pub method: Method,
+    /// How the board was kept busy before, where that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sustained: Vec<Minute>,
+    /// SHA-256 of the profiles that estimated times were fitted to; none where all was measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fitted_from: Vec<String>,
     /// A whole run of every step.
     pub total: Times,
     /// Every step, in the order in which they run.
@@ -47,6 +59,8 @@ pub struct Profile {
 pub struct CloudProfile {
     /// [`CLOUD_PROFILE_SCHEMA`].
     pub schema: String,
+    /// The version of Seam that ran.
+    pub seam_version: String,
     /// The model whose tails ran.
     pub model: ModelRef,
     /// Where they ran.
@@ -100,7 +114,19 @@ pub struct Method {
     pub met: bool,
 }
 
-/// The distribution of a time over the runs that count, in nanoseconds.
+/// A minute of runs that follow each other without a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Minute {
+    /// Whole runs.
+    pub runs: u32,
+    /// The median of a whole run, in nanoseconds.
+    pub p50: f64,
+    /// Clock of the fastest core at its end, where the system tells.
+    pub mhz: Option<f64>,
+}
+
+/// The distribution of a time over the runs that count, in nanoseconds; or an estimate of it, by a
+/// [cost model](crate::cost_model).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Times {
     /// The shortest.
@@ -109,8 +135,12 @@ pub struct Times {
     pub p50: f64,
     /// Nine runs of ten took no longer.
     pub p90: f64,
-    /// The 95% interval of the median, by order statistics.
+    /// The 95% interval of the median, by order statistics. Of an estimate: by the held-out error
+    /// of its model.
     pub ci95: [f64; 2],
+    /// Not measured: estimated.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub estimated: bool,
 }
 
 /// One step.
@@ -120,14 +150,11 @@ pub struct StepProfile {
     pub name: String,
     /// The layer that it belongs to.
     pub layer: String,
-    /// Its operator.
-    pub kind: String,
     /// The kernel that ran.
     pub kernel: String,
-    /// Multiply-accumulates.
-    pub macs: u64,
-    /// Bytes of weights in the `.seam` file.
-    pub weight_bytes: u64,
+    /// What it has to do.
+    #[serde(flatten)]
+    pub work: Work,
     /// How long it took.
     pub ns: Times,
 }
@@ -206,6 +233,15 @@ impl Profile {
         check.model(&self.model)?;
         check.method(&self.method)?;
         check.times("total", &self.total)?;
+        for minute in &self.sustained {
+            let sound = minute.p50.is_finite() && minute.p50 >= 0.0;
+            check.that(
+                sound,
+                || "sustained[].p50".into(),
+                minute.p50,
+                "finite and not negative",
+            )?;
+        }
         for step in &self.steps {
             check.times(&format!("steps[{:?}].ns", step.name), &step.ns)?;
         }
@@ -285,6 +321,18 @@ impl CloudProfile {
     }
 }
 
+impl BoundaryTensor {
+    /// The tensor of that description.
+    pub fn of(tensor: &Description) -> BoundaryTensor {
+        let [_, h, w, c] = tensor.shape.map(|side| side as u64);
+        let element = match tensor.datatype {
+            Datatype::Uint8 => "u8",
+            Datatype::Fp16 => "f16",
+        };
+        BoundaryTensor { name: tensor.name.clone(), shape: [h, w, c], element: element.into() }
+    }
+}
+
 impl ModelRef {
     /// The model of that name and [`Model::id`](seam_runtime::model::Model::id).
     pub fn new(name: &str, id: &[u8; 32]) -> ModelRef {
@@ -295,7 +343,24 @@ impl ModelRef {
 impl Times {
     /// A time that does not vary, in nanoseconds.
     pub fn exactly(ns: f64) -> Times {
-        Times { min: ns, p50: ns, p90: ns, ci95: [ns, ns] }
+        Times { min: ns, p50: ns, p90: ns, ci95: [ns, ns], estimated: false }
+    }
+
+    /// A time that was not measured, in nanoseconds, right to `error` (a part of it).
+    pub fn estimated(ns: f64, error: f64) -> Times {
+        let ci95 = [ns * (1.0 - error).max(0.0), ns * (1.0 + error)];
+        Times { ci95, estimated: true, ..Times::exactly(ns) }
+    }
+
+    /// This time and then an estimated one.
+    pub fn then(&self, estimate: &Times) -> Times {
+        Times {
+            min: self.min + estimate.min,
+            p50: self.p50 + estimate.p50,
+            p90: self.p90 + estimate.p90,
+            ci95: [self.ci95[0] + estimate.ci95[0], self.ci95[1] + estimate.ci95[1]],
+            estimated: self.estimated || estimate.estimated,
+        }
     }
 
     /// The distribution of `samples` (nanoseconds, any order); all zero without a sample.
@@ -313,6 +378,7 @@ impl Times {
             p50: (at(half.floor()) + at(half.ceil())) / 2.0,
             p90: at((0.9 * n).ceil() - 1.0),
             ci95: [at((half - spread).floor()), at((half + spread).ceil())],
+            estimated: false,
         }
     }
 

@@ -22,6 +22,7 @@ fn point(name: &str, bytes: u64, edge_ms: u64, tail_ms: u64) -> MeasuredPoint {
         edge_ns: edge_ms as f64 * 1e6,
         encode_ns: bytes as f64,
         tail_ns: tail_ms as f64 * 1e6,
+        estimated: false,
     }
 }
 

@@ -76,9 +76,9 @@ fn a_measured_profile_is_one_that_the_reader_accepts() {
     assert_eq!(Profile::from_json(profile.to_json().as_bytes()).unwrap(), profile);
     assert_eq!((profile.model.name.as_str(), profile.model.sha256), ("net", id));
     assert_eq!(profile.device.isa, Isa::best().name());
-    let macs: Vec<u64> = profile.steps.iter().map(|step| step.macs).collect();
+    let macs: Vec<u64> = profile.steps.iter().map(|step| step.work.macs).collect();
     assert_eq!(macs, [256 * 8 * 27, 256 * 8 * 72, 256 * 8 * 72]);
-    assert!(profile.steps.iter().all(|step| step.ns.min > 0.0 && step.kind == "conv"));
+    assert!(profile.steps.iter().all(|step| step.ns.min > 0.0 && step.work.kind == "conv"));
 }
 
 #[test]

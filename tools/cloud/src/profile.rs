@@ -10,7 +10,7 @@ use seam_compiler::fp32::{Datatype, Engine, Tail};
 use seam_runtime::graph::Point;
 use seam_tuner::device::mhz;
 use seam_tuner::profile::{
-    CLOUD_PROFILE_SCHEMA, CloudProfile, Device, Method, ModelRef, TailProfile, Times,
+    CLOUD_PROFILE_SCHEMA, CloudProfile, Device, Method, ModelRef, SEAM_VERSION, TailProfile, Times,
 };
 
 use crate::Error;
@@ -31,7 +31,7 @@ pub struct Effort {
 
 impl Default for Effort {
     fn default() -> Effort {
-        Effort { least: 5, most: 100, time: Duration::from_secs(5), target: 0.02 }
+        Effort { least: 5, most: 1000, time: Duration::from_secs(5), target: 0.02 }
     }
 }
 
@@ -79,6 +79,7 @@ pub fn measure(
     };
     Ok(CloudProfile {
         schema: CLOUD_PROFILE_SCHEMA.into(),
+        seam_version: SEAM_VERSION.into(),
         model,
         device,
         engine: concat!("tract in Seam ", env!("CARGO_PKG_VERSION")).into(),

@@ -8,6 +8,7 @@ mod cloud;
 mod demo;
 mod eval;
 mod export_tail;
+mod fit;
 mod images;
 mod inspect;
 mod plan;
@@ -31,6 +32,7 @@ enum Command {
     Eval(eval::Args),
     ExportTail(export_tail::Args),
     ProfileCloud(profile_cloud::Args),
+    Fit(fit::Args),
     Plan(plan::Args),
     Cloud(cloud::Args),
 }
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(args),
         Command::ExportTail(args) => export_tail::run(args),
         Command::ProfileCloud(args) => profile_cloud::run(args),
+        Command::Fit(args) => fit::run(&args),
         Command::Plan(args) => plan::run(args),
         Command::Cloud(args) => cloud::run(args),
     };

@@ -5,23 +5,32 @@ use std::path::{Path, PathBuf};
 use seam_runtime::graph::Point;
 use seam_runtime::{Model, writer};
 use seam_tuner::profile::ModelRef;
-use seam_tuner::{CloudProfile, Environment, Objective, Plan, Profile, units};
+use seam_tuner::{CloudProfile, Environment, Objective, Plan, Profile, estimate, units};
 
 /// Finds the point to cut at, from the profiles of board and cloud and the uplink between them.
+///
+/// Where the board's profile does not reach (it was measured with a prefix), or there is none and
+/// --fit names profiles of other networks on the same board, edge times are estimated by a cost
+/// model (`seam fit`), and the plan says so. Tails that the cloud's profile lacks are estimated
+/// from those that it has.
 ///
 /// Prints the predicted time of every point. `best` is the fastest point that keeps the raw input
 /// on the board, `fastest` may also send the input.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Example:
-  seam plan resnet18.seam --edge board.json --cloud cloud.json --uplink 250KiB/s --rtt 20ms")]
+Examples:
+  seam plan resnet18.seam --edge board.json --cloud cloud.json --uplink 250KiB/s --rtt 20ms
+  seam plan resnet18.seam --fit alexnet.json googlenet.json --cloud cloud.json --uplink 250KiB/s")]
 pub(crate) struct Args {
     /// The model that both profiles are of.
     #[arg(value_name = "NET.seam")]
     model: PathBuf,
     /// The board's profile, as `seam-edge profile` writes it.
-    #[arg(long, value_name = "P.json")]
-    edge: PathBuf,
+    #[arg(long, value_name = "P.json", required_unless_present = "fit")]
+    edge: Option<PathBuf>,
+    /// The board's profiles of other networks, to estimate by what --edge does not tell.
+    #[arg(long, value_name = "P.json", num_args = 1..)]
+    fit: Vec<PathBuf>,
     /// The cloud's profile, as `seam profile-cloud` writes it.
     #[arg(long, value_name = "C.json")]
     cloud: PathBuf,
@@ -50,6 +59,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if let Some(path) = &args.output {
         writer::write_file(path, plan.to_json().as_bytes())?;
     }
+    for warning in &plan.warnings {
+        eprintln!("seam: {warning}");
+    }
     if args.json {
         print!("{}", plan.to_json());
     } else {
@@ -60,8 +72,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 
 fn plan(args: &Args) -> anyhow::Result<Plan> {
     let model = Model::open(&args.model)?;
-    let edge = named(&args.edge, Profile::read)?;
-    let cloud = named(&args.cloud, CloudProfile::read)?;
+    let edge = args.edge.as_deref().map(|path| named(path, Profile::read)).transpose()?;
+    let fit = args.fit.iter().map(|path| named(path, Profile::read));
+    let fit = fit.collect::<anyhow::Result<Vec<_>>>()?;
+    let edge = estimate::edge(&model, edge.as_ref(), &fit)?;
+    let cloud = estimate::cloud(&model, &named(&args.cloud, CloudProfile::read)?)?;
     let environment = Environment::new(args.uplink, args.rtt, args.cloud_load)?;
     let graph = model.graph();
     // A prefix is planned for as far as it reaches: deeper points need a download first.
@@ -72,7 +87,7 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
 }
 
 /// Reads a profile; its errors begin with the file's name, unless they hold it already.
-fn named<T>(
+pub(crate) fn named<T>(
     path: &Path,
     read: impl Fn(&Path) -> Result<T, seam_tuner::Error>,
 ) -> anyhow::Result<T> {

@@ -11,6 +11,8 @@ use seam_runtime::{Model, writer};
 use seam_tuner::profile::ModelRef;
 
 /// Time the FP32 tail behind every point on this host
+///
+/// Tails run in rounds until the 95% interval of every median is under 2%, or the time is over.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  seam profile-cloud net.seam -o cloud.json")]
 pub(crate) struct Args {
@@ -20,7 +22,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
     /// Most seconds to measure
-    #[arg(long, value_name = "S", default_value_t = 30)]
+    #[arg(long, value_name = "S", default_value_t = 60)]
     seconds: u64,
 }
 
@@ -43,5 +45,13 @@ pub(crate) fn run(args: Args) -> Result<()> {
         println!("{:<32} {:>9.3} ms", point.name, point.tail_ns.p50 / 1e6);
     }
     println!("wrote {}", args.out.display());
+    if !profile.method.met {
+        eprintln!(
+            "seam: medians are known to {:.1}% only, not the {:.1}% aimed at: quieten this host or \
+             allow more --seconds",
+            profile.method.reached * 100.0,
+            profile.method.target * 100.0
+        );
+    }
     Ok(())
 }

@@ -8,9 +8,9 @@ use seam_runtime::graph::{Candidate, Element, Graph, Op, Step, StepData, Tensor,
 use seam_runtime::{Model, writer};
 use seam_tuner::profile::{
     BoundaryTensor, CLOUD_PROFILE_SCHEMA, Device, Method, ModelRef, PROFILE_SCHEMA, PointProfile,
-    TailProfile, Times,
+    SEAM_VERSION, TailProfile, Times,
 };
-use seam_tuner::{CloudProfile, Plan, Profile};
+use seam_tuner::{CloudProfile, Plan, Profile, Work};
 
 /// A model of two 1×1 convolutions with both profiles, in a folder of its own.
 struct Files {
@@ -47,17 +47,18 @@ impl Files {
         let step = |name: &str| seam_tuner::profile::StepProfile {
             name: name.into(),
             layer: name.into(),
-            kind: "conv".into(),
             kernel: "portable".into(),
-            macs: 1,
-            weight_bytes: 1,
+            work: Work { kind: "conv".into(), macs: 1, ..Work::default() },
             ns: Times::exactly(1.0),
         };
         let edge = Profile {
             schema: PROFILE_SCHEMA.into(),
+            seam_version: SEAM_VERSION.into(),
             model: model.clone(),
             device: device.clone(),
             method: method.clone(),
+            sustained: Vec::new(),
+            fitted_from: Vec::new(),
             total: Times::exactly(90e6),
             steps: ["conv1", "conv2"].map(step).into(),
             points: points.iter().enumerate().map(at).collect(),
@@ -68,6 +69,7 @@ impl Files {
         });
         let cloud = CloudProfile {
             schema: CLOUD_PROFILE_SCHEMA.into(),
+            seam_version: SEAM_VERSION.into(),
             model,
             device,
             engine: "test".into(),

@@ -2,9 +2,10 @@
 
 #![allow(dead_code, reason = "every test file uses its part")]
 
+use seam_tuner::Work;
 use seam_tuner::profile::{
     BoundaryTensor, CLOUD_PROFILE_SCHEMA, CloudProfile, Device, Method, ModelRef, PROFILE_SCHEMA,
-    PointProfile, Profile, StepProfile, TailProfile, Times,
+    PointProfile, Profile, SEAM_VERSION, StepProfile, TailProfile, Times,
 };
 
 /// Name, bytes that cross, milliseconds on the edge, milliseconds of the tail.
@@ -43,17 +44,18 @@ pub(crate) fn edge(rows: &[Row]) -> Profile {
     let steps = (1..rows.len()).map(|i| StepProfile {
         name: format!("step{i}"),
         layer: rows[i].0.into(),
-        kind: "conv".into(),
         kernel: "portable".into(),
-        macs: 1_000_000,
-        weight_bytes: 1000,
+        work: Work { kind: "conv".into(), macs: 1_000_000, weight_bytes: 1000, ..Work::default() },
         ns: Times::exactly((rows[i].2 - rows[i - 1].2).abs() * 1e6),
     });
     Profile {
         schema: PROFILE_SCHEMA.into(),
+        seam_version: SEAM_VERSION.into(),
         model: model(),
         device: device(),
         method: method(),
+        sustained: Vec::new(),
+        fitted_from: Vec::new(),
         total: Times::exactly(rows.last().unwrap().2 * 1e6),
         steps: steps.collect(),
         points: points.collect(),
@@ -67,6 +69,7 @@ pub(crate) fn cloud(rows: &[Row]) -> CloudProfile {
         .map(|row| TailProfile { name: row.0.into(), tail_ns: Times::exactly(row.3 * 1e6) });
     CloudProfile {
         schema: CLOUD_PROFILE_SCHEMA.into(),
+        seam_version: SEAM_VERSION.into(),
         model: model(),
         device: device(),
         engine: "test".into(),

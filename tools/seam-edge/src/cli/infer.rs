@@ -8,11 +8,12 @@ use seam_edge::{Answer, Client, Error, Inference, Timeouts, top};
 use seam_runtime::graph::{INPUT, OUTPUT, Point};
 use seam_runtime::preprocess::Pixels;
 use seam_runtime::{Model, Options, image, writer};
+use seam_tuner::profile::Device;
 use seam_tuner::{Environment, Objective, Plan, units};
 use serde_json::json;
 
 use super::Running;
-use super::push::Device;
+use super::push;
 
 /// Run a network on an image, cut where it suits
 ///
@@ -48,7 +49,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "RATE", value_parser = units::rate)]
     uplink: Option<f64>,
     #[command(flatten)]
-    device: Device,
+    device: push::Device,
     #[command(flatten)]
     running: Running,
     /// Classes to show
@@ -77,7 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         None => None,
     };
     let run = |point| infer(&model, point, &options, cloud.as_ref(), &image);
-    let planned = cut(args, &model, cloud.as_ref());
+    let planned = cut(args, &model, &options, cloud.as_ref());
     let result = planned.and_then(|cut| Ok((run(cut.point)?, cut)));
     let fallback = || args.at.is_none() && args.plan.is_none() && model.reaches() == Point::Output;
     let ((answer, inference), cut) = match result {
@@ -114,7 +115,7 @@ fn infer(
 }
 
 /// Where the command line, the plan or the cloud host says to cut.
-fn cut(args: &Args, model: &Model, cloud: Option<&Client>) -> Result<Cut> {
+fn cut(args: &Args, model: &Model, options: &Options, cloud: Option<&Client>) -> Result<Cut> {
     if let Some(name) = &args.at {
         return Ok(Cut { point: model.point(name)?, reason: "as asked" });
     }
@@ -137,6 +138,7 @@ fn cut(args: &Args, model: &Model, cloud: Option<&Client>) -> Result<Cut> {
             model.graph().name
         );
     }
+    warn(&plan, &Device::here(options.isa.name(), options.threads));
     let (name, reason) = match () {
         () if args.fastest => (plan.fastest.as_str(), "fastest by plan"),
         () if args.best => match &plan.best {
@@ -146,6 +148,18 @@ fn cut(args: &Args, model: &Model, cloud: Option<&Client>) -> Result<Cut> {
         () => (plan.chosen.as_str(), "by plan"),
     };
     Ok(Cut { point: model.point(name)?, reason })
+}
+
+/// Says what the plan warns of, and whether it was made for another board than `here`.
+fn warn(plan: &Plan, here: &Device) {
+    for warning in &plan.warnings {
+        eprintln!("seam-edge: {warning}");
+    }
+    if let Some(differs) = here.differs(&plan.device) {
+        eprintln!(
+            "seam-edge: the plan is for {differs}: profile this board as it runs now and plan anew"
+        );
+    }
 }
 
 /// The uplink as given, or as it is now.

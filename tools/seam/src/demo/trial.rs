@@ -96,7 +96,7 @@ impl Trial {
 
     /// Multiply-accumulates a second of a whole run on the board.
     pub(crate) fn macs_per_s(&self) -> f64 {
-        let macs: u64 = self.profile.steps.iter().map(|step| step.macs).sum();
+        let macs: u64 = self.profile.steps.iter().map(|step| step.work.macs).sum();
         macs as f64 / (self.profile.total.p50.max(1.0) / 1e9)
     }
 
