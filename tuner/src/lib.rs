@@ -14,6 +14,7 @@
 //! | what lies between board and cloud | [`environment`] |
 //! | from both to a point's time | [`prediction`] |
 //! | Algorithm 1 | [`partition`] |
+//! | Algorithm 1 again before each image, with hysteresis | [`mod@hysteresis`] |
 //! | the plan, as JSON and as a table | [`plan`] |
 //! | sizes, rates and durations as people write them | [`units`] |
 
@@ -24,6 +25,7 @@ pub mod choose;
 pub mod device;
 pub mod environment;
 mod error;
+pub mod hysteresis;
 pub mod layer_graph;
 pub mod measure;
 pub mod partition;
@@ -33,8 +35,9 @@ pub mod profile;
 pub mod units;
 
 pub use candidates::{Candidate, candidates};
-pub use environment::Environment;
+pub use environment::{Environment, Estimator};
 pub use error::Error;
+pub use hysteresis::Hysteresis;
 pub use layer_graph::LayerGraph;
 pub use partition::{Objective, algorithm1};
 pub use plan::Plan;

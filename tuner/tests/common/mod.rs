@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every test file uses its part")]
 
+pub(crate) mod link;
+
 use seam_tuner::profile::{
     BoundaryTensor, CLOUD_PROFILE_SCHEMA, CloudProfile, Device, Method, ModelRef, PROFILE_SCHEMA,
     PointProfile, Profile, StepProfile, TailProfile, Times,
