@@ -59,7 +59,7 @@ fn a_split_over_a_socket_answers_as_the_same_split_in_one_process() {
     assert!(points.len() >= 5, "input, three candidates and output at least: {points:?}");
     for &point in &points {
         let mut inference =
-            Inference::new(model.clone(), point, options(2), Some(&client)).unwrap();
+            Inference::new(model.clone(), &[point], options(2), Some(&client)).unwrap();
         for image in 0..3 {
             let pixels = onnx::pixels(100 + image);
             let answer = inference.run_pixels(&pixels).unwrap();
@@ -100,7 +100,7 @@ fn trained_networks_answer_over_a_socket_as_in_one_process() {
         let candidates = model.graph().candidates.len();
         for point in [0, candidates / 2, candidates - 1].map(Point::Candidate) {
             let mut inference =
-                Inference::new(model.clone(), point, options(2), Some(&client)).unwrap();
+                Inference::new(model.clone(), &[point], options(2), Some(&client)).unwrap();
             let answer = inference.run_pixels(&images[4]).unwrap();
             let expected = in_one_process(&model, &engine, point, &images[4]);
             let largest = expected.iter().fold(0f32, |a, v| a.max(v.abs()));
@@ -121,7 +121,7 @@ fn codes_of_another_model_are_refused_and_not_misread() {
     let client = client(&host.url());
     let model = Arc::new(model);
     let mut inference =
-        Inference::new(model.clone(), Point::Candidate(0), options(1), Some(&client)).unwrap();
+        Inference::new(model.clone(), &[Point::Candidate(0)], options(1), Some(&client)).unwrap();
     let error = inference.run_pixels(&onnx::pixels(0)).unwrap_err().to_string();
     assert!(error.contains("409"), "{error}");
     assert!(error.contains(&model.id_hex()) && error.contains(&other.id_hex()), "{error}");
@@ -132,7 +132,7 @@ fn ask(url: &str) -> Error {
     let model = Arc::new(Model::open(&onnx::quantized(folder.path(), "small", 1)).unwrap());
     let client = client(url);
     let mut inference =
-        Inference::new(model, Point::Candidate(0), options(1), Some(&client)).unwrap();
+        Inference::new(model, &[Point::Candidate(0)], options(1), Some(&client)).unwrap();
     inference.run_pixels(&onnx::pixels(0)).unwrap_err()
 }
 

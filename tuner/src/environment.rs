@@ -1,4 +1,5 @@
-//! The environment: what lies between board and cloud, and how busy the cloud is.
+//! The environment: what lies between board and cloud, and how busy the cloud is. The paper's
+//! GetEnvironment: fitted to a probe of the link, then smoothed over every later upload.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,9 @@ use crate::Error;
 pub struct Environment {
     /// Bytes that the uplink carries in a second.
     pub uplink_bytes_per_s: f64,
+    /// Bytes that the uplink lets through at once after a rest: a shaper's token bucket. 0 where
+    /// nothing but the rate limits.
+    pub burst_bytes: f64,
     /// From the last byte sent to the first byte of an answer that takes no time, in nanoseconds.
     pub rtt_ns: f64,
     /// Requests that, on average, wait for or share the cloud's cores with ours: a tail takes
@@ -26,9 +30,25 @@ impl Environment {
         rtt_ns: f64,
         cloud_load: f64,
     ) -> Result<Environment, Error> {
-        let environment = Environment { uplink_bytes_per_s, rtt_ns, cloud_load };
+        let burst_bytes = 0.0;
+        let environment = Environment { uplink_bytes_per_s, burst_bytes, rtt_ns, cloud_load };
         environment.check()?;
         Ok(environment)
+    }
+
+    /// The same with an uplink that lets `burst_bytes` through at once after a rest.
+    ///
+    /// # Errors
+    /// The figure is negative or not finite.
+    pub fn with_burst(self, burst_bytes: f64) -> Result<Environment, Error> {
+        let environment = Environment { burst_bytes, ..self };
+        environment.check()?;
+        Ok(environment)
+    }
+
+    /// What the uplink takes for `bytes` after a rest, in nanoseconds; the round trip is not in it.
+    pub fn upload_ns(&self, bytes: u64) -> f64 {
+        (bytes as f64 - self.burst_bytes).max(0.0) / self.uplink_bytes_per_s * 1e9
     }
 
     /// An idle cloud at the end of a link that only bandwidth limits.
@@ -47,14 +67,189 @@ impl Environment {
         if !(rate.is_finite() && rate > 0.0) {
             return refused(rate, "uplink in bytes per second", "finite and above zero");
         }
-        for (value, quantity) in
-            [(self.rtt_ns, "round trip in nanoseconds"), (self.cloud_load, "load of the cloud")]
-        {
+        for (value, quantity) in [
+            (self.burst_bytes, "burst of the uplink in bytes"),
+            (self.rtt_ns, "round trip in nanoseconds"),
+            (self.cloud_load, "load of the cloud"),
+        ] {
             if !(value.is_finite() && value >= 0.0) {
                 return refused(value, quantity, "finite and not negative");
             }
         }
         Ok(())
+    }
+}
+
+/// An upload and what it took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Upload {
+    /// Bytes of the request's body.
+    pub bytes: u64,
+    /// From its first byte to the answer, less what the host says that it worked; nanoseconds.
+    pub ns: f64,
+    /// How long nothing had crossed the uplink before; nanoseconds.
+    pub rested_ns: f64,
+}
+
+/// A probe of the link.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Probe {
+    /// A request of no size and its answer, nanoseconds.
+    pub rtt_ns: f64,
+    /// Uploads back to back after a rest, until one took long: a burst is behind them.
+    pub draining: Vec<Upload>,
+    /// Uploads of at least two sizes, right behind those.
+    pub timed: Vec<Upload>,
+}
+
+/// The environment as the uploads so far show it.
+///
+/// An upload shows the rate by the bytes that did not fit into the burst, and the round trip where
+/// all of them did. Both are smoothed; a sample far from all before it counts only once a second
+/// one confirms it, and then takes their place: one stall moves nothing, a link that has changed
+/// is known after two uploads.
+#[derive(Clone, Debug)]
+pub struct Estimator {
+    /// Nanoseconds a byte.
+    slowness: Smoothed,
+    burst_bytes: f64,
+    rtt_ns: Smoothed,
+    cloud_load: f64,
+}
+
+/// The weight of a new sample.
+const WEIGHT: f64 = 0.2;
+/// A sample this many times above or below the value is far from it: more than two samples of a
+/// link that varies by 20% either way can differ.
+const FAR: f64 = 1.5;
+/// Differences below this, in nanoseconds, are the machines', not the link's.
+const LEAST: f64 = 2e6;
+
+impl Estimator {
+    /// The environment of an idle cloud behind the link that `probe` was made on.
+    ///
+    /// The rate is the median slope between timed uploads of different sizes (Theil and Sen): what
+    /// each of them costs beside its bytes falls out. The burst is what the draining ones carried
+    /// beyond that rate.
+    ///
+    /// # Errors
+    /// The probe has no timed upload that took any time.
+    pub fn new(probe: &Probe) -> Result<Estimator, Error> {
+        let rtt_ns = probe.rtt_ns;
+        let mut slopes = Vec::new();
+        for (i, a) in probe.timed.iter().enumerate() {
+            for b in probe.timed[..i].iter().filter(|b| a.bytes != b.bytes) {
+                slopes.push((a.ns - b.ns) / (a.bytes as f64 - b.bytes as f64));
+            }
+        }
+        slopes.sort_by(f64::total_cmp);
+        let slope = slopes.get(slopes.len() / 2).copied().filter(|&slope| slope > 0.0);
+        // On a link faster than its own noise the slope may be anything; the largest then tells.
+        let ratio = || {
+            let largest = probe.timed.iter().max_by_key(|upload| upload.bytes)?;
+            Some((largest.ns - rtt_ns).max(LEAST / 1e3) / largest.bytes.max(1) as f64)
+        };
+        let slowness = slope.or_else(ratio).unwrap_or(f64::INFINITY);
+        // An upload begins with what the ones before it have left, or else with what a round trip
+        // refills.
+        let (mut excess, mut burst_bytes) = (0.0f64, 0.0f64);
+        for upload in &probe.draining {
+            excess = excess.max(rtt_ns / slowness) + upload.bytes as f64 - upload.ns / slowness;
+            burst_bytes = burst_bytes.max(excess);
+        }
+        Environment::new(1e9 / slowness, rtt_ns, 0.0)?.with_burst(burst_bytes)?;
+        Ok(Estimator {
+            slowness: Smoothed::new(slowness),
+            burst_bytes,
+            rtt_ns: Smoothed::new(rtt_ns),
+            cloud_load: 0.0,
+        })
+    }
+
+    /// The environment now.
+    pub fn environment(&self) -> Environment {
+        Environment {
+            uplink_bytes_per_s: 1e9 / self.slowness.value(),
+            burst_bytes: self.burst_bytes,
+            rtt_ns: self.rtt_ns.value(),
+            cloud_load: self.cloud_load,
+        }
+    }
+
+    /// Takes an upload into account. Returns whether it told anything of the rate: one that fits
+    /// into the burst, or takes next to no time, does not.
+    pub fn observe(&mut self, upload: &Upload) -> bool {
+        let (bytes, slowness) = (upload.bytes as f64, self.slowness.value());
+        let tokens = self.burst_bytes.min(upload.rested_ns / slowness);
+        let (beyond, spent) = (bytes - tokens, upload.ns - self.rtt_ns.value());
+        if beyond <= 0.0 {
+            self.rtt_ns.observe(upload.ns);
+        }
+        // The less goes beyond the burst, the more the burst's own error counts.
+        if beyond < (tokens / 2.0).max(1.0) || spent.max(beyond * slowness) < LEAST {
+            return false;
+        }
+        self.slowness.observe(spent.max(1.0) / beyond);
+        true
+    }
+
+    /// The last upload told of another rate, and none has confirmed it yet.
+    pub fn is_unsure(&self) -> bool {
+        self.slowness.suspect.is_some()
+    }
+
+    /// Takes the cloud host's report of its load into account; what is no load is ignored.
+    pub fn observe_load(&mut self, load: f64) {
+        if load.is_finite() && load >= 0.0 {
+            self.cloud_load += WEIGHT * (load - self.cloud_load);
+        }
+    }
+
+    /// Bytes of an upload that tells of the rate and takes a tenth of a second.
+    pub fn probe_bytes(&self) -> u64 {
+        const TENTH: f64 = 1e8;
+        const LEAST: f64 = 1024.0;
+        const MOST: f64 = (256 << 10) as f64;
+        let most = MOST.max(2.0 * self.burst_bytes);
+        (self.burst_bytes + TENTH / self.slowness.value()).clamp(LEAST, most) as u64
+    }
+}
+
+/// A positive quantity over samples that err by factors.
+#[derive(Clone, Debug)]
+struct Smoothed {
+    log: f64,
+    /// Samples since the value was last known to have changed.
+    samples: u32,
+    /// The last sample was far, on this side.
+    suspect: Option<bool>,
+}
+
+impl Smoothed {
+    /// A value that is well known.
+    fn new(value: f64) -> Smoothed {
+        Smoothed { log: value.max(1e-9).ln(), samples: (1.0 / WEIGHT) as u32, suspect: None }
+    }
+
+    fn value(&self) -> f64 {
+        self.log.exp()
+    }
+
+    fn observe(&mut self, sample: f64) {
+        let log = sample.max(1e-9).ln();
+        let difference = log - self.log;
+        let side = (difference.abs() > FAR.ln()).then_some(difference > 0.0);
+        match side {
+            None => {
+                self.samples += 1;
+                self.log += difference * WEIGHT.max(1.0 / f64::from(self.samples));
+                self.suspect = None;
+            }
+            far if far == self.suspect => {
+                *self = Smoothed { log, samples: 1, suspect: None };
+            }
+            far => self.suspect = far,
+        }
     }
 }
 
@@ -76,6 +271,9 @@ mod tests {
         ] {
             assert!(Environment::new(uplink, rtt, load).is_err(), "{uplink} {rtt} {load}");
         }
-        assert!(Environment::new(1.0, 0.0, 0.0).is_ok());
+        let environment = Environment::new(1.0, 0.0, 0.0).unwrap();
+        for burst in [-1.0, f64::NAN, f64::INFINITY] {
+            assert!(environment.with_burst(burst).is_err(), "{burst}");
+        }
     }
 }

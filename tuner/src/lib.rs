@@ -17,6 +17,7 @@
 //! | what lies between board and cloud | [`environment`] |
 //! | from both to a point's time | [`prediction`] |
 //! | Algorithm 1 | [`partition`] |
+//! | Algorithm 1 again before each image, with hysteresis | [`mod@hysteresis`] |
 //! | the plan, as JSON and as a table | [`plan`] |
 //! | sizes, rates and durations as people write them | [`units`] |
 
@@ -29,6 +30,7 @@ pub mod device;
 pub mod environment;
 mod error;
 pub mod estimate;
+pub mod hysteresis;
 pub mod layer_graph;
 pub mod measure;
 pub mod nnls;
@@ -42,8 +44,9 @@ pub mod work;
 
 pub use candidates::{Candidate, candidates};
 pub use cost_model::CostModel;
-pub use environment::Environment;
+pub use environment::{Environment, Estimator};
 pub use error::Error;
+pub use hysteresis::Hysteresis;
 pub use layer_graph::LayerGraph;
 pub use partition::{Objective, algorithm1};
 pub use plan::Plan;

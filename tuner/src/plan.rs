@@ -176,10 +176,14 @@ impl Plan {
 /// The table for people, in plain text: times in milliseconds, bytes in units of 1024.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Environment { uplink_bytes_per_s, rtt_ns, cloud_load } = self.environment;
+        let Environment { uplink_bytes_per_s, burst_bytes, rtt_ns, cloud_load } = self.environment;
+        let burst = match burst_bytes.round() as u64 {
+            0 => String::new(),
+            bytes => format!(" after a burst of {}", show_bytes(bytes)),
+        };
         writeln!(
             f,
-            "{} at {} uplink, {} round trip, cloud load {cloud_load}",
+            "{} at {} uplink{burst}, {} round trip, cloud load {cloud_load}",
             self.model.name,
             show_rate(uplink_bytes_per_s),
             show_nanoseconds(rtt_ns),

@@ -1,8 +1,9 @@
 //! The predicted time of a point: the paper's PredictPerformance, from profiles, measured
 //! or completed by [estimates](crate::estimate).
 //!
-//! `total(p) = edge(p) + encode(p) + bytes(p) / uplink + rtt + tail(p) * (1 + load)`. At `input`
-//! nothing runs on the edge, at `output` nothing crosses and nothing runs in the cloud.
+//! `total(p) = edge(p) + encode(p) + (bytes(p) - burst) / uplink + rtt + tail(p) * (1 + load)`,
+//! where a boundary within the burst takes the uplink no time. At `input` nothing runs on the
+//! edge, at `output` nothing crosses and nothing runs in the cloud.
 
 use seam_runtime::graph::{INPUT, OUTPUT};
 use serde::{Deserialize, Serialize};
@@ -122,7 +123,7 @@ pub fn predict(point: &MeasuredPoint, environment: &Environment) -> Prediction {
         (0.0, 0.0, 0.0)
     } else {
         (
-            point.bytes as f64 / environment.uplink_bytes_per_s * 1e9,
+            environment.upload_ns(point.bytes),
             environment.rtt_ns,
             point.tail_ns * (1.0 + environment.cloud_load),
         )

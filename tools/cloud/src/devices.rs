@@ -31,6 +31,8 @@ pub(crate) struct PlanQuery {
     model: String,
     /// A rate, such as `250KiB/s`.
     uplink: String,
+    /// A size, such as `16KiB`; none by default.
+    burst: Option<String>,
     /// A duration, such as `20ms`; none by default.
     rtt: Option<String>,
     /// [`Environment::cloud_load`]; 0 by default.
@@ -126,6 +128,10 @@ pub(crate) async fn plan(
         query.rtt.as_deref().map_or(Ok(0.0), units::nanoseconds).map_err(bad)?,
         query.load.unwrap_or(0.0),
     )
+    .and_then(|environment| match query.burst.as_deref() {
+        Some(burst) => environment.with_burst(units::bytes(burst)? as f64),
+        None => Ok(environment),
+    })
     .map_err(bad)?;
     let objective: Objective =
         query.objective.as_deref().map_or(Ok(Objective::Best), str::parse).map_err(bad)?;
@@ -136,7 +142,28 @@ pub(crate) async fn plan(
     // 409: the profiles are sound, yet they admit no point or lack one.
     let plan = Plan::new(&model, points, &edge, cloud, environment, objective)
         .map_err(|e| Failure::conflict(e.to_string()))?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], plan.to_json()).into_response())
+    Ok(json(plan.to_json()))
+}
+
+/// `GET /v2/seam/devices/{id}/profile`: what the device has pushed for a network.
+pub(crate) async fn profile(
+    host: &Arc<Host>,
+    device: &str,
+    network: &str,
+) -> Result<Response, Failure> {
+    let net = host.models.net(network)?;
+    let profile = read(host.devices.file(device, net)?, device, net).await?;
+    Ok(json(profile.to_json()))
+}
+
+/// `GET /v2/seam/models/{name}/profile`: this host's own times.
+pub(crate) async fn own_profile(host: &Arc<Host>, network: &str) -> Result<Response, Failure> {
+    let profile = own(host, host.models.net(network)?).await?;
+    Ok(json(profile.to_json()))
+}
+
+fn json(document: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], document).into_response()
 }
 
 async fn read(file: PathBuf, device: &str, net: &Net) -> Result<Profile, Failure> {

@@ -1,6 +1,7 @@
 //! What every request shares: the models, the devices, and the limit of work under way.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::http::StatusCode;
 use tokio::sync::Semaphore;
@@ -18,12 +19,22 @@ pub(crate) struct Host {
     pub(crate) devices: Devices,
     /// One permit a piece of work that keeps a core busy.
     work: Arc<Semaphore>,
+    /// Pieces of work that run or wait for a permit.
+    under_way: Arc<AtomicUsize>,
 }
 
 impl Host {
     pub(crate) fn new(config: Config, models: Models, devices: Devices) -> Host {
         let work = Arc::new(Semaphore::new(config.concurrency.max(1)));
-        Host { config, models, devices, work }
+        Host { config, models, devices, work, under_way: Arc::default() }
+    }
+
+    /// What a request that comes now meets, as [`seam_tuner::Environment::cloud_load`] counts it:
+    /// the pieces of work that have to end before it can begin, by places for work.
+    pub(crate) fn load(&self) -> f64 {
+        let places = self.config.concurrency.max(1);
+        let before = (self.under_way.load(Ordering::Relaxed) + 1).saturating_sub(places);
+        before as f64 / places as f64
     }
 
     /// Runs `work` on a thread that may block, once one of the host's places for work is free.
@@ -31,6 +42,7 @@ impl Host {
         &self,
         work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
+        let counted = Counted::new(&self.under_way);
         let place = timeout(self.config.patience, self.work.clone().acquire_owned());
         let Ok(Ok(place)) = place.await else {
             return Err(Failure::new(
@@ -42,9 +54,25 @@ impl Host {
         // once than it should.
         let done = tokio::task::spawn_blocking(move || {
             let result = work();
-            drop(place);
+            drop((place, counted));
             result
         });
         done.await.unwrap_or_else(|_| Err(Failure::internal("the request failed on the host")))
+    }
+}
+
+/// A piece of work under way, for as long as this lives.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(under_way: &Arc<AtomicUsize>) -> Counted {
+        under_way.fetch_add(1, Ordering::Relaxed);
+        Counted(under_way.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

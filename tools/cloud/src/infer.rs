@@ -21,6 +21,8 @@ use crate::protocol::{self, Answer, JSON_LENGTH_HEADER};
 pub const MODEL_HEADER: &str = "seam-model";
 /// The response parameter in which the host reports its own time, in nanoseconds.
 pub const CLOUD_NS: &str = "cloud_ns";
+/// The response parameter in which the host reports the load that the request met.
+pub const CLOUD_LOAD: &str = "cloud_load";
 
 /// What a path below `/v2/models/` asks about.
 #[derive(Debug, PartialEq)]
@@ -95,10 +97,10 @@ pub(crate) async fn infer(
         }
     };
     let body = body::whole(headers, body, net.body_limit(point), host.config.patience).await?;
-    let arrived = Instant::now();
+    let met = Met { at: Instant::now(), load: host.load() };
     let (net, name) = (net.clone(), target.model.to_string());
     let (body, json_length) =
-        host.heavy(move || answer(&net, point, &name, &body, json_length, arrived)).await?;
+        host.heavy(move || answer(&net, point, &name, &body, json_length, &met)).await?;
     let mut response = body.into_response();
     let headers = response.headers_mut();
     match json_length {
@@ -132,6 +134,12 @@ fn tail(net: &Net, point: Point) -> Result<Arc<Tail>, Failure> {
     net.engine.tail(point).map_err(Failure::internal)
 }
 
+/// How a request found the host once all of it had arrived.
+struct Met {
+    at: Instant,
+    load: f64,
+}
+
 /// Reads the request, runs the tail, writes the answer; on a thread that may block.
 fn answer(
     net: &Net,
@@ -139,7 +147,7 @@ fn answer(
     name: &str,
     body: &Bytes,
     json_length: Option<usize>,
-    arrived: Instant,
+    met: &Met,
 ) -> Result<(Vec<u8>, Option<usize>), Failure> {
     let tail = tail(net, point)?;
     let (inputs, outputs) = specs(&tail);
@@ -147,7 +155,8 @@ fn answer(
     let tensors: Vec<&[u8]> = request.tensors.iter().map(|t| &t[..]).collect();
     let values = tail.run(&tensors).map_err(Failure::internal)?;
     let mut parameters = Map::new();
-    parameters.insert(CLOUD_NS.into(), Value::from(arrived.elapsed().as_nanos() as u64));
+    parameters.insert(CLOUD_NS.into(), Value::from(met.at.elapsed().as_nanos() as u64));
+    parameters.insert(CLOUD_LOAD.into(), Value::from(met.load));
     let answer = Answer { model_name: name, model_version: VERSION, id: request.id, parameters };
     let tensors: Vec<_> = request
         .outputs

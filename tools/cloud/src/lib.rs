@@ -7,6 +7,8 @@
 //! | `/v2/models/NET@POINT[/infer]` | `infer.rs`, in the protocol's words of `protocol.rs` |
 //! | `/v2/seam/devices/{id}/profile`, `…/plan` | `devices.rs` |
 //! | `/v2/seam/models/{name}/prefix` | `prefix.rs` |
+//! | `/v2/seam/models/{name}/profile` | `devices.rs`: this host's own |
+//! | `/v2/seam/probe` | `server.rs`: for boards that measure their uplink |
 //! | the model directory | `models.rs` |
 //! | this host's own times | [`profile`] |
 //!
@@ -32,7 +34,7 @@ mod protocol;
 mod server;
 
 pub use error::Error;
-pub use infer::{CLOUD_NS, MODEL_HEADER};
+pub use infer::{CLOUD_LOAD, CLOUD_NS, MODEL_HEADER};
 pub use server::Server;
 
 /// What a cloud host serves, and within which limits.

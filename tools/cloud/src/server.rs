@@ -87,7 +87,8 @@ fn router(host: Arc<Host>) -> axum::Router {
         .route("/v2/models/{*path}", get(model).post(post_model))
         .route("/v2/seam/models", get(networks))
         .route("/v2/seam/models/{name}/prefix", get(get_prefix))
-        .route("/v2/seam/devices/{id}/profile", put(put_profile))
+        .route("/v2/seam/models/{name}/profile", get(own_profile))
+        .route("/v2/seam/devices/{id}/profile", put(put_profile).get(get_profile))
         .route("/v2/seam/devices/{id}/plan", get(get_plan))
         .route("/v2/seam/probe", put(probe))
         .fallback(async |uri: Uri| Failure::missing(format!("nothing at {}", uri.path())))
@@ -165,6 +166,23 @@ async fn put_profile(
     devices::store(&host, &device, body).await
 }
 
+#[derive(Deserialize)]
+struct ProfileQuery {
+    model: String,
+}
+
+async fn get_profile(
+    State(host): Shared,
+    path: Result<Path<String>, PathRejection>,
+    query: Result<Query<ProfileQuery>, QueryRejection>,
+) -> Answer {
+    devices::profile(&host, &segment(path)?, &parameters(query)?.model).await
+}
+
+async fn own_profile(State(host): Shared, path: Result<Path<String>, PathRejection>) -> Answer {
+    devices::own_profile(&host, &segment(path)?).await
+}
+
 async fn get_plan(
     State(host): Shared,
     path: Result<Path<String>, PathRejection>,
@@ -173,11 +191,12 @@ async fn get_plan(
     devices::plan(&host, &segment(path)?, parameters(query)?).await
 }
 
-/// `PUT /v2/seam/probe`: reads and forgets the body, so that a board can time its uplink.
+/// `PUT /v2/seam/probe`: reads and forgets the body, so that a board can time its uplink, and
+/// answers with the load that an inference would meet now.
 async fn probe(State(host): Shared, request: Request) -> Answer {
     let (head, body) = request.into_parts();
     body::pieces(&head.headers, body, PROBE_LIMIT, host.config.patience, drop).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(Json(json!({ "cloud_load": host.load() })).into_response())
 }
 
 fn segment(path: Result<Path<String>, PathRejection>) -> Result<String, Failure> {

@@ -3,9 +3,9 @@
 //! No redirects and no proxy: a board talks to the host that it was given.
 
 use std::io::Read;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use seam_tuner::{Environment, Objective, Plan, Profile};
+use seam_tuner::{CloudProfile, Environment, Objective, Plan, Profile};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use ureq::http::{Response, StatusCode};
@@ -23,6 +23,8 @@ const MESSAGE_LIMIT: usize = 400;
 const MODEL_HEADER: &str = "seam-model";
 /// The response parameter in which the host reports its own time, in nanoseconds.
 const CLOUD_NS: &str = "cloud_ns";
+/// The response parameter in which the host reports the load that the request met.
+const CLOUD_LOAD: &str = "cloud_load";
 
 /// How long the client waits.
 #[derive(Clone, Copy, Debug)]
@@ -60,15 +62,8 @@ pub struct Reply {
     /// What the host spent between the last byte of the request and the first of the answer;
     /// `None` where the server does not say.
     pub cloud: Option<Duration>,
-}
-
-/// The uplink as measured just now.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Link {
-    /// Bytes a second from here to the host.
-    pub uplink: f64,
-    /// A small request and its answer.
-    pub rtt: Duration,
+    /// The load that the request met there; `None` where the server does not say.
+    pub load: Option<f64>,
 }
 
 impl Client {
@@ -183,6 +178,7 @@ impl Client {
         let query = [
             ("model", network.to_string()),
             ("uplink", format!("{}B/s", environment.uplink_bytes_per_s)),
+            ("burst", format!("{}B", environment.burst_bytes)),
             ("rtt", format!("{}ns", environment.rtt_ns)),
             ("load", environment.cloud_load.to_string()),
             ("objective", objective.name().to_string()),
@@ -191,49 +187,33 @@ impl Client {
             .agent
             .get(self.at(&format!("/v2/seam/devices/{}/plan", encoded(device))))
             .query_pairs(query.iter().map(|(name, value)| (*name, value.as_str())));
-        let response = self.sent(request.call())?;
-        let mut response = self.accepted(response)?;
-        let body = self.read(&mut response)?;
+        let body = self.answer(request.call())?;
         Plan::from_json(&body).map_err(|e| self.nonsense(e.to_string()))
     }
 
-    /// The shortest of a few small requests.
+    /// What `device` has pushed as its profile of `network`.
     ///
     /// # Errors
-    /// The host is unreachable, or no Seam cloud host.
-    pub fn measure_rtt(&self) -> Result<Duration, Error> {
-        // The first one opens the connection.
-        self.live()?;
-        let mut rtt = Duration::MAX;
-        for _ in 0..3 {
-            let start = Instant::now();
-            self.live()?;
-            rtt = rtt.min(start.elapsed());
-        }
-        Ok(rtt)
+    /// The host is unreachable, has no such profile, or answers nonsense.
+    pub fn profile(&self, device: &str, network: &str) -> Result<Profile, Error> {
+        let path = format!("/v2/seam/devices/{}/profile", encoded(device));
+        let body = self.answer(self.agent.get(self.at(&path)).query("model", network).call())?;
+        Profile::from_json(&body).map_err(|e| self.nonsense(e.to_string()))
     }
 
-    /// Measures the way to the host with a few small requests and an upload that doubles until it
-    /// takes a tenth of a second.
+    /// The host's own times for the tails of `network`.
     ///
     /// # Errors
-    /// The host is unreachable, or no Seam cloud host.
-    pub fn measure_link(&self) -> Result<Link, Error> {
-        let rtt = self.measure_rtt()?;
-        let mut bytes = 16 << 10;
-        loop {
-            let payload = vec![0u8; bytes];
-            let start = Instant::now();
-            let request = self.agent.put(self.at("/v2/seam/probe"));
-            let response = self.sent(request.send(&payload[..]))?;
-            self.accepted(response)?;
-            let upload = start.elapsed().saturating_sub(rtt);
-            if upload > Duration::from_millis(100) || bytes >= 4 << 20 {
-                let uplink = bytes as f64 / upload.as_secs_f64().max(1e-6);
-                return Ok(Link { uplink, rtt });
-            }
-            bytes *= 2;
-        }
+    /// The host is unreachable, has no such network, or answers nonsense.
+    pub fn cloud_profile(&self, network: &str) -> Result<CloudProfile, Error> {
+        let path = format!("/v2/seam/models/{}/profile", encoded(network));
+        let body = self.answer(self.agent.get(self.at(&path)).call())?;
+        CloudProfile::from_json(&body).map_err(|e| self.nonsense(e.to_string()))
+    }
+
+    /// PUTs `body` to `path` and returns the answer.
+    pub(crate) fn put(&self, path: &str, body: &[u8]) -> Result<Vec<u8>, Error> {
+        self.answer(self.agent.put(self.at(path)).send(body))
     }
 
     /// GETs `path` from byte `from` on, if it still is `etag` where one is given.
@@ -256,6 +236,12 @@ impl Client {
 
     fn at(&self, path: &str) -> String {
         format!("{}{path}", self.url)
+    }
+
+    /// The body of an answer of success.
+    fn answer(&self, result: Result<Response<Body>, ureq::Error>) -> Result<Vec<u8>, Error> {
+        let mut response = self.accepted(self.sent(result)?)?;
+        self.read(&mut response)
     }
 
     fn sent(&self, result: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>, Error> {
@@ -306,6 +292,12 @@ impl Error {
     /// Whether there is no host to talk to, as against a host that says no.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Error::Unreachable { .. })
+    }
+
+    /// Whether the host says that it has no time for us now.
+    pub fn is_busy(&self) -> bool {
+        let busy = StatusCode::SERVICE_UNAVAILABLE.as_u16();
+        matches!(self, Error::Refused { status, .. } if *status == busy)
     }
 
     /// Whether the host says that it has no such thing.
@@ -360,7 +352,8 @@ fn reply(body: &[u8], json_length: Option<usize>) -> Result<Reply, String> {
         return Err(format!("{} values in an output of shape {:?}", values.len(), output.shape));
     }
     let cloud = head.parameters.get(CLOUD_NS).and_then(Value::as_u64).map(Duration::from_nanos);
-    Ok(Reply { values, cloud })
+    let load = head.parameters.get(CLOUD_LOAD).and_then(Value::as_f64);
+    Ok(Reply { values, cloud, load })
 }
 
 /// `text` as a path segment or a query value.
@@ -403,8 +396,9 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_in_either_form() {
-        let json = r#"{"parameters":{"cloud_ns":5},"outputs":[{"name":"y","datatype":"FP32","shape":[1,2],"data":[1,2.5]}]}"#;
-        let expected = Reply { values: vec![1.0, 2.5], cloud: Some(Duration::from_nanos(5)) };
+        let json = r#"{"parameters":{"cloud_ns":5,"cloud_load":0.5},"outputs":[{"name":"y","datatype":"FP32","shape":[1,2],"data":[1,2.5]}]}"#;
+        let cloud = Some(Duration::from_nanos(5));
+        let expected = Reply { values: vec![1.0, 2.5], cloud, load: Some(0.5) };
         assert_eq!(reply(json.as_bytes(), None).unwrap(), expected);
         let json = json.replace(r#""data":[1,2.5]"#, r#""parameters":{"binary_data_size":8}"#);
         let body = [json.as_bytes(), &1f32.to_le_bytes(), &2.5f32.to_le_bytes()].concat();

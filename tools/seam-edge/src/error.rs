@@ -58,6 +58,9 @@ pub enum Error {
     /// The point needs a cloud host and none was given.
     #[error("point {0:?} needs a cloud host: give --cloud URL, or --at output")]
     NoCloud(String),
+    /// The tuner refused what the host said.
+    #[error(transparent)]
+    Tuner(#[from] seam_tuner::Error),
     /// The runtime refused.
     #[error(transparent)]
     Runtime(#[from] seam_runtime::Error),

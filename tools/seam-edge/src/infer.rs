@@ -11,14 +11,17 @@ use serde::{Serialize, Serializer};
 
 use crate::{Client, Error};
 
-/// A network cut at a point, ready for images. Buffers are made once.
+/// A network cut at one of several points, ready for images. Session and buffers are made once:
+/// another point costs nothing.
 pub struct Inference {
     model: Arc<Model>,
+    /// The model's identity in hexadecimal.
+    id: String,
     point: Point,
-    /// What runs here; nothing at the point `input`.
+    /// What runs here; nothing where `input` is the only point.
     edge: Option<Edge>,
-    /// What runs there; nothing at the point `output`.
-    cloud: Option<Cloud>,
+    /// What crosses, at every point but `output`.
+    crossings: Vec<Crossing>,
 }
 
 struct Edge {
@@ -27,7 +30,7 @@ struct Edge {
     tables: Tables,
 }
 
-struct Cloud {
+struct Crossing {
     client: Client,
     tail: String,
     frame: Frame,
@@ -42,6 +45,8 @@ pub struct Answer {
     pub timing: Timing,
     /// Bytes that crossed the uplink, the request's JSON included.
     pub uploaded: usize,
+    /// The load that the request met at the host, where it says.
+    pub load: Option<f64>,
 }
 
 /// Where the time of an inference went.
@@ -72,35 +77,46 @@ fn ms<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Err
 }
 
 impl Inference {
-    /// `model` cut at `point`. `options.point` is set here; `cloud` may be absent at `output` only.
+    /// `model` ready to be cut at each of `points`, and cut at the first of them. `options.point`
+    /// is set here; `cloud` may be absent where `output` is the only point.
     ///
     /// # Errors
-    /// The file ends before the point, the session cannot be made, or a cloud host is needed.
+    /// The file ends before a point, the session cannot be made, or a cloud host is needed.
+    ///
+    /// # Panics
+    /// There is no point.
     pub fn new(
         model: Arc<Model>,
-        point: Point,
+        points: &[Point],
         options: Options,
         cloud: Option<&Client>,
     ) -> Result<Inference, Error> {
         let graph = model.graph();
-        let cloud = match (point, cloud) {
-            (Point::Output, _) => None,
-            (_, None) => return Err(Error::NoCloud(graph.point_name(point).into())),
-            (_, Some(client)) => Some(Cloud {
+        let crossing = |&point: &Point| match cloud {
+            None => Err(Error::NoCloud(graph.point_name(point).into())),
+            Some(client) => Ok(Crossing {
                 client: client.clone(),
                 tail: tail_name(graph, point),
                 frame: Frame::new(graph, point, None),
             }),
         };
-        let edge = match (point, graph.tensor(graph.input).element) {
+        let crossings = points.iter().filter(|&&point| point != Point::Output).map(crossing);
+        let crossings = crossings.collect::<Result<_, _>>()?;
+        let deepest = points.iter().copied().max().expect("a point to cut at");
+        let edge = match (deepest, graph.tensor(graph.input).element) {
             (Point::Input, _) => None,
             (_, Element::U8 { scale, zero_point }) => Some(Edge {
                 tables: graph.preprocess.tables(scale, zero_point),
-                session: Session::new(model.clone(), Options { point: Some(point), ..options })?,
+                session: Session::new(model.clone(), Options { point: Some(deepest), ..options })?,
             }),
             (_, Element::F32) => unreachable!("the reader refuses a model whose input is no u8"),
         };
-        Ok(Inference { model, point, edge, cloud })
+        Ok(Inference { id: model.id_hex(), model, point: points[0], edge, crossings })
+    }
+
+    /// The network.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
     }
 
     /// Where the network is cut.
@@ -108,14 +124,28 @@ impl Inference {
         self.point
     }
 
-    /// The session of the edge part.
+    /// Cuts at `point` from now on.
+    ///
+    /// # Panics
+    /// `point` is none of those that this was made for.
+    pub fn cut_at(&mut self, point: Point) {
+        let known = match point {
+            Point::Output => self.session().is_some_and(|session| session.point() == point),
+            _ => self.crossings.iter().any(|crossing| crossing.frame.point() == point),
+        };
+        assert!(known, "{point:?} is a point that this inference was made for");
+        self.point = point;
+    }
+
+    /// The session of the edge part, as deep as the deepest point.
     pub fn session(&self) -> Option<&Session> {
         self.edge.as_ref().map(|edge| &edge.session)
     }
 
-    /// The raw tensor that crossed the uplink last; none at `output`.
+    /// The raw tensor that crossed the uplink last at this point; none at `output`.
     pub fn boundary(&self) -> Option<&[u8]> {
-        self.cloud.as_ref().map(|cloud| cloud.frame.tensor())
+        let here = self.crossings.iter().find(|crossing| crossing.frame.point() == self.point);
+        here.map(|crossing| crossing.frame.tensor())
     }
 
     /// Runs the network on an image.
@@ -144,43 +174,48 @@ impl Inference {
     pub fn run_pixels(&mut self, pixels: &[u8]) -> Result<Answer, Error> {
         let mut timing = Timing::default();
         let start = Instant::now();
-        if let Some(edge) = &mut self.edge {
+        let edge = self.edge.as_mut().filter(|_| self.point != Point::Input);
+        let edge = edge.map(|edge| {
             codes(&edge.tables, pixels, edge.session.input());
             timing.preprocess = start.elapsed();
-            edge.session.run();
+            edge.session.run_to(self.point);
             timing.edge = start.elapsed() - timing.preprocess;
-        }
-        let encode = Instant::now();
-        let (values, uploaded) = match (&mut self.cloud, &self.edge) {
-            (Some(cloud), edge) => {
-                let body = match edge {
-                    Some(edge) => cloud.frame.encode(&edge.session),
-                    None => cloud.frame.encode_pixels(pixels),
+            &edge.session
+        });
+        let here = |crossing: &&mut Crossing| crossing.frame.point() == self.point;
+        let (values, uploaded, load) = match (self.crossings.iter_mut().find(here), edge) {
+            (Some(crossing), session) => {
+                let encode = Instant::now();
+                match session {
+                    Some(session) => crossing.frame.encode(session),
+                    None => crossing.frame.encode_pixels(pixels),
                 };
                 timing.encode = encode.elapsed();
-                let bytes = body.len();
-                let upload = Instant::now();
-                let reply = cloud.client.infer(
-                    &cloud.tail,
-                    Some(&self.model.id_hex()),
-                    cloud.frame.header_len(),
-                    cloud.frame.body(),
+                let (frame, upload) = (&crossing.frame, Instant::now());
+                let reply = crossing.client.infer(
+                    &crossing.tail,
+                    Some(&self.id),
+                    frame.header_len(),
+                    frame.body(),
                 )?;
                 let there_and_back = upload.elapsed();
                 timing.cloud = reply.cloud.unwrap_or_default().min(there_and_back);
                 timing.upload = there_and_back - timing.cloud;
-                (reply.values, bytes)
+                (reply.values, frame.body().len(), reply.load)
             }
-            (None, Some(edge)) => {
+            (None, Some(session)) => {
                 let graph = self.model.graph();
-                let mut values = vec![0.0; graph.tensor(graph.boundary(self.point)).shape.len()];
-                edge.session.output_f32(&mut values);
-                (values, 0)
+                let answer = graph.boundary(self.point);
+                let mut values = vec![0.0; graph.tensor(answer).shape.len()];
+                session.dequantize(answer, &mut values);
+                (values, 0, None)
             }
-            (None, None) => unreachable!("only `output` has no cloud, only `input` no edge"),
+            (None, None) => {
+                unreachable!("only `output` crosses nothing, only `input` runs nothing")
+            }
         };
         timing.total = start.elapsed();
-        Ok(Answer { values, timing, uploaded })
+        Ok(Answer { values, timing, uploaded, load })
     }
 }
 

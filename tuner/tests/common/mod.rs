@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "every test file uses its part")]
 
 use seam_tuner::Work;
+pub(crate) mod link;
+
 use seam_tuner::profile::{
     BoundaryTensor, CLOUD_PROFILE_SCHEMA, CloudProfile, Device, Method, ModelRef, PROFILE_SCHEMA,
     PointProfile, Profile, SEAM_VERSION, StepProfile, TailProfile, Times,

@@ -1,9 +1,9 @@
-//! `seam-edge infer`: one image, here and in the cloud.
+//! `seam-edge infer`: images, here and in the cloud.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use seam_edge::{Answer, Client, Error, Inference, Timeouts, top};
 use seam_runtime::graph::{INPUT, OUTPUT, Point};
 use seam_runtime::preprocess::Pixels;
@@ -15,24 +15,36 @@ use serde_json::json;
 use super::Running;
 use super::push;
 
-/// Run a network on an image, cut where it suits
+/// Run a network on images, cut where it suits
 ///
 /// Without --at and --plan the cloud host plans the cut from this board's profile (`seam-edge
 /// push`) and the uplink, which is measured unless --uplink says what it is. Should the cloud host
 /// be out of reach, all of the network runs here, where the file holds all of it.
+///
+/// With --adaptive the cut follows the link: it is decided anew before each image, from the uploads
+/// so far, and moves once another point has been predicted to take a tenth less time twice in a
+/// row.
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  seam-edge infer net.seam cat.jpg --cloud http://host:8600\n  \
-                        seam-edge infer net.seam cat.jpg --at output"
+                        seam-edge infer net.seam cat.jpg --at output\n  \
+                        seam-edge infer net.seam photos/ --adaptive --cloud http://host:8600"
 )]
 pub(crate) struct Args {
     /// The .seam file, or a prefix of one
-    net: PathBuf,
-    /// A JPEG or PNG file
-    image: PathBuf,
+    pub(super) net: PathBuf,
+    /// JPEG or PNG files, or folders of them; without --adaptive one file
+    #[arg(value_name = "IMAGE", required = true)]
+    pub(super) images: Vec<PathBuf>,
     /// The cloud host
     #[arg(long, value_name = "URL", required_unless_present_any = ["at", "plan"])]
-    cloud: Option<String>,
+    pub(super) cloud: Option<String>,
+    /// Decide anew where to cut before each image
+    #[arg(long, requires = "cloud", conflicts_with_all = ["at", "plan", "uplink", "save_boundary"])]
+    pub(super) adaptive: bool,
+    /// Go through the images this many times
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "adaptive")]
+    pub(super) repeat: usize,
     /// Cut behind this layer; `input` runs all of the network in the cloud, `output` all of it here
     #[arg(long, value_name = "POINT", conflicts_with = "plan")]
     at: Option<String>,
@@ -41,7 +53,7 @@ pub(crate) struct Args {
     best: bool,
     /// Cut at the fastest point
     #[arg(long, conflicts_with = "at")]
-    fastest: bool,
+    pub(super) fastest: bool,
     /// Cut where this plan says, as `seam plan` wrote it
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
@@ -49,18 +61,18 @@ pub(crate) struct Args {
     #[arg(long, value_name = "RATE", value_parser = units::rate)]
     uplink: Option<f64>,
     #[command(flatten)]
-    device: push::Device,
+    pub(super) device: push::Device,
     #[command(flatten)]
-    running: Running,
+    pub(super) running: Running,
     /// Classes to show
     #[arg(long, value_name = "K", default_value_t = 5)]
-    top: usize,
+    pub(super) top: usize,
     /// Write the raw tensor that crossed the uplink
     #[arg(long, value_name = "FILE")]
     save_boundary: Option<PathBuf>,
-    /// JSON on standard output, the network's whole output included
+    /// JSON on standard output, the network's whole output included; with --adaptive a line an image
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Where to cut, and why there.
@@ -70,8 +82,14 @@ struct Cut {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.adaptive {
+        return super::adaptive::run(args);
+    }
+    let [image] = &args.images[..] else {
+        bail!("{} images: give one, or --adaptive to run them all", args.images.len());
+    };
     let model = super::open(&args.net)?;
-    let image = image::load(&args.image)?;
+    let image = image::load(image)?;
     let options = args.running.options(&args.net, &model)?;
     let cloud = match &args.cloud {
         Some(url) => Some(Client::new(url, Timeouts::default())?),
@@ -106,7 +124,7 @@ fn infer(
     cloud: Option<&Client>,
     image: &Pixels,
 ) -> Result<(Answer, Inference)> {
-    let mut inference = Inference::new(model.clone(), point, options.clone(), cloud)?;
+    let mut inference = Inference::new(model.clone(), &[point], options.clone(), cloud)?;
     if let Some(session) = inference.session() {
         super::tell_of_packing(session);
     }
@@ -164,12 +182,13 @@ fn warn(plan: &Plan, here: &Device) {
 
 /// The uplink as given, or as it is now.
 fn environment(args: &Args, client: &Client) -> Result<Environment> {
-    let link = match args.uplink {
-        Some(_) => client.measure_rtt().map(|rtt| (rtt, args.uplink))?,
-        None => client.measure_link().map(|link| (link.rtt, Some(link.uplink)))?,
-    };
-    let (rtt, uplink) = link;
-    Ok(Environment::new(uplink.unwrap_or_default(), rtt.as_nanos() as f64, 0.0)?)
+    match args.uplink {
+        Some(uplink) => {
+            let rtt = client.measure_rtt()?;
+            Ok(Environment::new(uplink, rtt.as_nanos() as f64, 0.0)?)
+        }
+        None => Ok(client.probe()?.environment()),
+    }
 }
 
 fn show(args: &Args, model: &Model, cut: &Cut, inference: &Inference, answer: &Answer) {
@@ -196,17 +215,27 @@ fn show(args: &Args, model: &Model, cut: &Cut, inference: &Inference, answer: &A
         );
         return;
     }
-    let place = match point {
-        INPUT => "all in the cloud".to_string(),
-        OUTPUT => "all on the board".to_string(),
-        layer => format!("cut behind {layer}"),
-    };
-    println!("{}, {place} ({})", graph.name, cut.reason);
+    println!("{}, {} ({})", graph.name, place(point), cut.reason);
     for (class, value) in top(&answer.values, args.top) {
         println!("{class:>7}  {value:.4}");
     }
+    println!("{}", times(answer));
+}
+
+/// Where the point of that name leaves the work.
+pub(super) fn place(point: &str) -> String {
+    match point {
+        INPUT => "all in the cloud".to_string(),
+        OUTPUT => "all on the board".to_string(),
+        layer => format!("cut behind {layer}"),
+    }
+}
+
+/// Where the time went.
+pub(super) fn times(answer: &Answer) -> String {
     let ms = |d: std::time::Duration| d.as_secs_f64() * 1e3;
-    println!(
+    let timing = &answer.timing;
+    format!(
         "preprocess {:.2} ms, edge {:.2} ms, encode {:.2} ms, upload {:.2} ms ({} bytes), cloud \
          {:.2} ms, total {:.2} ms",
         ms(timing.preprocess),
@@ -216,5 +245,28 @@ fn show(args: &Args, model: &Model, cut: &Cut, inference: &Inference, answer: &A
         answer.uploaded,
         ms(timing.cloud),
         ms(timing.total)
-    );
+    )
+}
+
+/// The files that `images` names, folders in the order of their files' names.
+pub(super) fn files(args: &Args) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in &args.images {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let unreadable = || format!("cannot read the folder {}", path.display());
+        let start = files.len();
+        for entry in std::fs::read_dir(path).with_context(unreadable)? {
+            let path = entry.with_context(unreadable)?.path();
+            let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+            if ["jpg", "jpeg", "png"].contains(&extension.to_ascii_lowercase().as_str()) {
+                files.push(path);
+            }
+        }
+        ensure!(files.len() > start, "{} holds no JPEG or PNG image", path.display());
+        files[start..].sort();
+    }
+    Ok(files)
 }

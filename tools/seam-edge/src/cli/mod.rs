@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use seam_kernels::Isa;
 use seam_runtime::{Error, Model, Options, Pack, Session};
 
+pub(crate) mod adaptive;
 pub(crate) mod bench;
 pub(crate) mod infer;
 pub(crate) mod info;

@@ -56,7 +56,8 @@ fn int8_loses_at_most_two_points_of_accuracy() {
     let graph = quantized.model.graph();
     let shape = graph.tensor(graph.input).shape;
     let options = Options::from_env().unwrap();
-    let mut edge = Inference::new(quantized.model.clone(), Point::Output, options, None).unwrap();
+    let mut edge =
+        Inference::new(quantized.model.clone(), &[Point::Output], options, None).unwrap();
     let [mut fp32, mut int8] = [0; 2];
     for picture in &data.test {
         let pixels = graph.preprocess.pixels(&picture.pixels, shape).unwrap();

@@ -238,7 +238,7 @@ impl Trial {
 
     fn inference(&self, point: Point, cloud: Option<&Client>) -> anyhow::Result<Inference> {
         let model = self.quantized.model.clone();
-        Ok(Inference::new(model, point, self.options.clone(), cloud)?)
+        Ok(Inference::new(model, &[point], self.options.clone(), cloud)?)
     }
 }
 
