@@ -2,10 +2,10 @@
 //!
 //! A step's time is taken to be linear in its [`Work`]: multiply-accumulates, bytes of weights,
 //! bytes of activations, tiles, and a constant. The coefficients are fitted by [`mod@crate::nnls`]
-//! to the steps of one or more profiles of one device, for every kernel that ran there by itself,
-//! for every operator, and for all steps together. An estimate takes the first of these that has
-//! samples. Which kernel would run a step is read off the profiled step that is most like it, so
-//! that a host can estimate for a board whose kernels it does not have.
+//! to the steps of one or more profiles of one device: to those that one kernel ran, and, for a
+//! kernel that ran too few, to wider [classes](Class). Which kernel would run a step is read off
+//! the profiled step that is most like it, so that a host can estimate for a board whose kernels
+//! it does not have.
 //!
 //! Errors are weighed relative to the step's time, so that small steps count as large ones do. How
 //! far a model is to be trusted is measured on steps that it was not fitted to: each network is
@@ -26,7 +26,7 @@ pub const COST_MODEL_SCHEMA: &str = "seam.cost-model/1";
 const FEATURES: usize = 5;
 /// Below a microsecond the clock's own reading counts: errors are relative to no less.
 const LEAST_NS: f64 = 1000.0;
-/// A kernel with fewer profiled steps goes by its operator's fit.
+/// A kernel with fewer profiled steps has no fit of its own.
 const FEWEST: usize = 3;
 /// Steps of a single network are left out in so many parts.
 const FOLDS: usize = 5;
@@ -37,14 +37,18 @@ pub struct CostModel {
     schema: &'static str,
     device: Device,
     fitted_from: Vec<String>,
+    classes: Vec<ClassFit>,
     held_out: HeldOut,
-    #[serde(flatten)]
-    fit: Fit,
     #[serde(skip)]
-    samples: Vec<Sample>,
+    fit: Fit,
 }
 
-/// The fit of a kernel, of an operator, or of all steps.
+/// Steps that are fitted together: those of an operator that one kernel ran, those of an operator,
+/// or all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Class(Vec<String>);
+
+/// What a step of a class takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Coefficients {
     /// Steps that it was fitted to.
@@ -61,43 +65,29 @@ pub struct Coefficients {
     pub ns_per_step: f64,
 }
 
-/// The fit of the steps of one operator that one kernel ran.
+/// The fit of a class, and how far its held-out steps were off.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct KernelFit {
-    /// The operator.
-    pub kind: String,
-    /// The kernel.
-    pub kernel: String,
-    /// What it takes.
+pub struct ClassFit {
+    /// Operator and kernel; fewer words for a wider class.
+    pub class: Class,
+    /// What a step takes.
     #[serde(flatten)]
     pub coefficients: Coefficients,
+    /// The median error of the class's steps when they are held out, as a part of the time
+    /// measured.
+    pub error_p50: f64,
+    /// Nine steps of ten are no further off.
+    pub error_p90: f64,
 }
 
-/// How far estimates lie from what was measured, on steps that the model was not fitted to. Errors
-/// are parts of the measured time.
+/// How far estimates of whole networks lie from what was measured, on steps that the model was not
+/// fitted to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct HeldOut {
     /// Whole networks were left out; if not, parts of the only one.
     pub by_network: bool,
-    /// Single steps, by kernel.
-    pub kernels: Vec<StepErrors>,
     /// The sum of all steps of each network.
     pub networks: Vec<NetworkError>,
-}
-
-/// Errors of the steps that one kernel ran.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct StepErrors {
-    /// The operator.
-    pub kind: String,
-    /// The kernel.
-    pub kernel: String,
-    /// Steps.
-    pub steps: usize,
-    /// The median error.
-    pub median: f64,
-    /// Nine steps of ten are no further off.
-    pub p90: f64,
 }
 
 /// The error of a whole network.
@@ -132,12 +122,11 @@ struct Sample {
     network: usize,
 }
 
-/// Coefficients from the most special to the most general.
-#[derive(Clone, Debug, Default, Serialize)]
+/// Samples, and the coefficients of every class that has enough of them.
+#[derive(Clone, Debug, Default)]
 struct Fit {
-    kernels: Vec<KernelFit>,
-    kinds: BTreeMap<String, Coefficients>,
-    all: Coefficients,
+    samples: Vec<Sample>,
+    classes: BTreeMap<Class, Coefficients>,
 }
 
 impl CostModel {
@@ -172,19 +161,24 @@ impl CostModel {
             return Err(Error::NothingToFit);
         }
         let names: Vec<&str> = networks.iter().map(|&(name, _)| name).collect();
+        let estimates = left_out(&samples, names.len());
+        let fit = Fit::to(samples);
         Ok(CostModel {
             schema: COST_MODEL_SCHEMA,
             device: first.device.clone(),
             fitted_from: profiles.iter().map(|profile| profile.sha256()).collect(),
-            held_out: held_out(&samples, &names),
-            fit: Fit::to(&samples),
-            samples,
+            classes: class_fits(&fit, &estimates),
+            held_out: HeldOut {
+                by_network: names.len() > 1,
+                networks: network_errors(&names, &fit.samples, &estimates),
+            },
+            fit,
         })
     }
 
     /// What a step of that work takes, and by which kernel.
     pub fn estimate(&self, work: &Work) -> Estimate {
-        self.fit.estimate(work, &self.samples)
+        self.fit.estimate(work)
     }
 
     /// [`CostModel::estimate`]'s time with an interval of the largest held-out error of a network.
@@ -207,9 +201,9 @@ impl CostModel {
         &self.held_out
     }
 
-    /// The coefficients of every operator and kernel.
-    pub fn kernels(&self) -> &[KernelFit] {
-        &self.fit.kernels
+    /// Every class with steps enough, sorted, a wider one before its parts.
+    pub fn classes(&self) -> &[ClassFit] {
+        &self.classes
     }
 
     /// The JSON of the coefficients and errors.
@@ -264,41 +258,43 @@ fn features(work: &Work) -> [f64; FEATURES] {
 }
 
 impl Fit {
-    fn to(samples: &[Sample]) -> Fit {
-        let kernels: BTreeSet<_> = samples.iter().map(Sample::class).collect();
-        let kinds: BTreeSet<_> = samples.iter().map(|s| s.work.kind.as_str()).collect();
-        let kernel = |class: (&str, &str)| KernelFit {
-            kind: class.0.into(),
-            kernel: class.1.into(),
-            coefficients: Coefficients::to(samples.iter().filter(|s| s.class() == class)),
+    fn to(samples: Vec<Sample>) -> Fit {
+        let classes: BTreeSet<Class> = samples.iter().flat_map(Sample::classes).collect();
+        let fit = |class: Class| {
+            let of_class = samples.iter().filter(|sample| sample.classes().any(|c| c == class));
+            let fit = Coefficients::to(of_class);
+            (fit.steps >= FEWEST || class.0.len() < 2).then_some((class, fit))
         };
-        let kind = |kind: &str| {
-            (kind.into(), Coefficients::to(samples.iter().filter(|s| s.work.kind == kind)))
-        };
-        Fit {
-            kernels: kernels.into_iter().map(kernel).collect(),
-            kinds: kinds.into_iter().map(kind).collect(),
-            all: Coefficients::to(samples.iter()),
-        }
+        let classes = classes.into_iter().filter_map(fit).collect();
+        Fit { samples, classes }
     }
 
-    fn estimate(&self, work: &Work, samples: &[Sample]) -> Estimate {
-        let kernel = most_alike(work, samples).map(|sample| sample.kernel.as_str());
-        let of_kernel = self
-            .kernels
-            .iter()
-            .find(|fit| fit.kind == work.kind && Some(fit.kernel.as_str()) == kernel)
-            .map(|fit| &fit.coefficients)
-            .filter(|fit| fit.steps >= FEWEST);
-        let fit = of_kernel.or(self.kinds.get(&work.kind)).unwrap_or(&self.all);
-        Estimate { kernel: kernel.unwrap_or("unknown").into(), ns: fit.ns(work) }
+    fn estimate(&self, work: &Work) -> Estimate {
+        let kernel = match most_alike(work, &self.samples) {
+            Some(sample) => sample.kernel.clone(),
+            None => String::new(),
+        };
+        let fit = Class::of(work, &kernel).find_map(|class| self.classes.get(&class));
+        Estimate { kernel, ns: fit.map_or(0.0, |fit| fit.ns(work)) }
+    }
+}
+
+impl Class {
+    /// The classes of a step of that work, the narrowest first.
+    fn of(work: &Work, kernel: &str) -> impl Iterator<Item = Class> {
+        let words = [work.kind.clone(), kernel.into()];
+        (0..=words.len()).rev().map(move |n| Class(words[..n].to_vec()))
+    }
+
+    /// Operator and kernel; empty where the class holds steps of any.
+    pub fn words(&self) -> [&str; 2] {
+        std::array::from_fn(|i| self.0.get(i).map_or("", String::as_str))
     }
 }
 
 impl Sample {
-    /// The operator and the kernel.
-    fn class(&self) -> (&str, &str) {
-        (&self.work.kind, &self.kernel)
+    fn classes(&self) -> impl Iterator<Item = Class> {
+        Class::of(&self.work, &self.kernel)
     }
 }
 
@@ -317,43 +313,46 @@ fn most_alike<'a>(work: &Work, samples: &'a [Sample]) -> Option<&'a Sample> {
     })
 }
 
-fn held_out(samples: &[Sample], networks: &[&str]) -> HeldOut {
-    let by_network = networks.len() > 1;
+/// What each sample is estimated to take by those that are not left out with it.
+fn left_out(samples: &[Sample], networks: usize) -> Vec<f64> {
+    let (folds, by_network) = if networks > 1 { (networks, true) } else { (FOLDS, false) };
     let fold = |i: usize| if by_network { samples[i].network } else { i % FOLDS };
-    let folds = if by_network { networks.len() } else { FOLDS.min(samples.len()) };
     let mut estimates = vec![0.0; samples.len()];
     for left_out in 0..folds {
         let (inside, outside): (Vec<usize>, Vec<usize>) =
             (0..samples.len()).partition(|&i| fold(i) != left_out);
-        let inside: Vec<Sample> = inside.into_iter().map(|i| samples[i].clone()).collect();
-        let fit = Fit::to(&inside);
+        let fit = Fit::to(inside.into_iter().map(|i| samples[i].clone()).collect());
         for i in outside {
-            estimates[i] = fit.estimate(&samples[i].work, &inside).ns;
+            estimates[i] = fit.estimate(&samples[i].work).ns;
         }
     }
-    let mut errors: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
-    for (sample, estimate) in samples.iter().zip(&estimates) {
-        let error = (estimate - sample.ns).abs() / sample.ns.max(LEAST_NS);
-        errors.entry(sample.class()).or_default().push(error);
-    }
-    let kernels = errors.into_iter().map(|((kind, kernel), mut errors)| {
+    estimates
+}
+
+fn class_fits(fit: &Fit, estimates: &[f64]) -> Vec<ClassFit> {
+    let of_class = |(class, coefficients): (&Class, &Coefficients)| {
+        let held_out = fit.samples.iter().zip(estimates);
+        let mut errors: Vec<f64> = held_out
+            .filter(|(sample, _)| sample.classes().any(|c| c == *class))
+            .map(|(sample, estimate)| (estimate - sample.ns).abs() / sample.ns.max(LEAST_NS))
+            .collect();
         errors.sort_by(f64::total_cmp);
         let at = |part: f64| errors[((part * errors.len() as f64).ceil() as usize).max(1) - 1];
-        let (steps, median, p90) = (errors.len(), at(0.5), at(0.9));
-        StepErrors { kind: kind.into(), kernel: kernel.into(), steps, median, p90 }
-    });
-    let network = |(i, &name): (usize, &&str)| {
-        let of_network = || samples.iter().zip(&estimates).filter(move |(s, _)| s.network == i);
+        let (error_p50, error_p90) = (at(0.5), at(0.9));
+        ClassFit { class: class.clone(), coefficients: *coefficients, error_p50, error_p90 }
+    };
+    fit.classes.iter().map(of_class).collect()
+}
+
+fn network_errors(names: &[&str], samples: &[Sample], estimates: &[f64]) -> Vec<NetworkError> {
+    let error = |(i, &name): (usize, &&str)| {
+        let of_network = || samples.iter().zip(estimates).filter(move |(s, _)| s.network == i);
         let measured_ns: f64 = of_network().map(|(sample, _)| sample.ns).sum();
         let estimated_ns: f64 = of_network().map(|(_, estimate)| estimate).sum();
         let error = (estimated_ns - measured_ns) / measured_ns.max(LEAST_NS);
         NetworkError { name: name.into(), measured_ns, estimated_ns, error }
     };
-    HeldOut {
-        by_network,
-        kernels: kernels.collect(),
-        networks: networks.iter().enumerate().map(network).collect(),
-    }
+    names.iter().enumerate().map(error).collect()
 }
 
 impl HeldOut {

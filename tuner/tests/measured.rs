@@ -3,65 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use seam_kernels::{ConvGeometry, Isa, Shape, Window};
-use seam_runtime::graph::{Candidate, Element, Graph, Op, Step, StepData, Tensor, TensorId};
-use seam_runtime::{Model, Options, Pack, Session, writer};
+use seam_kernels::Isa;
+use seam_runtime::graph::TensorId;
+use seam_runtime::{Model, Options, Pack, Session};
 use seam_tuner::choose::choose;
-use seam_tuner::measure::{Effort, profile};
+use seam_tuner::measure::{Effort, profile, sustain};
 use seam_tuner::{CloudProfile, Environment, Objective, Plan, Profile};
 
 mod common;
+use common::convolutions;
 
 const EFFORT: Effort = Effort { warm_up: 1, target: 0.5, cap: Duration::from_millis(200) };
-
-/// A 3×3 convolution of 3 to 8 channels and two of 8 to 8, on 16×16 pixels.
-fn bytes() -> Vec<u8> {
-    let shape = |c| Shape::new(16, 16, c);
-    let tensor = |name: &str, c| Tensor {
-        name: name.into(),
-        shape: shape(c),
-        element: Element::U8 { scale: 0.05, zero_point: 3 },
-    };
-    let names = ["conv1", "conv2", "conv3"];
-    let step = |i: u32| Step {
-        name: names[i as usize].into(),
-        layer: i,
-        inputs: vec![TensorId(i)],
-        output: TensorId(i + 1),
-        op: Op::Conv {
-            geometry: ConvGeometry {
-                input: shape(if i == 0 { 3 } else { 8 }),
-                output: shape(8),
-                window: Window { kernel: [3, 3], pad: [1, 1], ..Window::POINTWISE },
-                groups: 1,
-            },
-            lo: 3,
-            hi: 255,
-        },
-    };
-    let candidate = |i: u32| Candidate {
-        name: names[i as usize].into(),
-        steps: i + 1,
-        boundary: TensorId(i + 1),
-    };
-    let weights = |inputs: usize| StepData::Int8 {
-        scales: vec![0.01; 8],
-        bias: vec![5; 8],
-        weights: (0..8 * 9 * inputs).map(|i| (i * 37 % 255) as u8 as i8 / 2).collect(),
-    };
-    let graph = Graph {
-        name: "net".into(),
-        preprocess: "resize:16,channels:RGB".parse().unwrap(),
-        tensors: vec![tensor("data", 3), tensor("a", 8), tensor("b", 8), tensor("c", 8)],
-        layers: names.map(String::from).into(),
-        steps: (0..3).map(step).collect(),
-        input: TensorId(0),
-        output: Some(TensorId(3)),
-        candidates: (0..2).map(candidate).collect(),
-        stop: None,
-    };
-    writer::encode(&graph, &[weights(3), weights(8), weights(8)]).unwrap()
-}
 
 fn measured(model: Model) -> Profile {
     let mut session = Session::new(Arc::new(model), Options::new(Isa::best())).unwrap();
@@ -70,7 +22,7 @@ fn measured(model: Model) -> Profile {
 
 #[test]
 fn a_measured_profile_is_one_that_the_reader_accepts() {
-    let model = Model::from_bytes(bytes()).unwrap();
+    let model = Model::from_bytes(convolutions(3)).unwrap();
     let id = model.id_hex();
     let profile = measured(model);
     assert_eq!(Profile::from_json(profile.to_json().as_bytes()).unwrap(), profile);
@@ -82,8 +34,25 @@ fn a_measured_profile_is_one_that_the_reader_accepts() {
 }
 
 #[test]
+fn a_busy_board_is_told_of_minute_by_minute() {
+    let model = Arc::new(Model::from_bytes(convolutions(3)).unwrap());
+    let mut session = Session::new(model, Options::new(Isa::best())).unwrap();
+    let mut told = 0.0;
+    let minutes = sustain(&mut session, 3, Duration::from_millis(20), |part| {
+        assert!((told..=1.0).contains(&part), "progress goes on");
+        told = part;
+    });
+    assert_eq!((minutes.len(), told), (3, 1.0));
+    assert!(minutes.iter().all(|minute| minute.runs > 0 && minute.p50 > 0.0));
+    let profile = profile(&mut session, &EFFORT, |_| ());
+    let profile = Profile { sustained: minutes, ..profile };
+    assert_eq!(Profile::from_json(profile.to_json().as_bytes()).unwrap(), profile);
+    assert!(sustain(&mut session, 0, Duration::ZERO, |_| ()).is_empty());
+}
+
+#[test]
 fn every_point_has_its_boundary_and_the_time_of_the_steps_before_it() {
-    let profile = measured(Model::from_bytes(bytes()).unwrap());
+    let profile = measured(Model::from_bytes(convolutions(3)).unwrap());
     let point = |i: usize| &profile.points[i];
     let names: Vec<&str> = profile.points.iter().map(|p| p.name.as_str()).collect();
     assert_eq!(names, ["input", "conv1", "conv2", "output"]);
@@ -104,7 +73,7 @@ fn every_point_has_its_boundary_and_the_time_of_the_steps_before_it() {
 
 #[test]
 fn a_prefix_is_profiled_as_far_as_it_reaches_and_can_be_planned_for() {
-    let bytes = bytes();
+    let bytes = convolutions(3);
     let whole = Model::from_bytes(bytes.clone()).unwrap();
     let len = whole.prefix_len(whole.point("conv1").unwrap()) as usize;
     let profile = measured(Model::from_bytes(bytes[..len].to_vec()).unwrap());
@@ -125,7 +94,7 @@ fn a_prefix_is_profiled_as_far_as_it_reaches_and_can_be_planned_for() {
 
 #[test]
 fn chosen_kernels_are_fit_for_a_pack_and_give_the_same_bits() {
-    let model = Arc::new(Model::from_bytes(bytes()).unwrap());
+    let model = Arc::new(Model::from_bytes(convolutions(3)).unwrap());
     for isa in Isa::available() {
         let options = Options::new(isa);
         let mut told = 0.0;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use seam_tuner::Profile;
-use seam_tuner::cost_model::{CostModel, HeldOut, KernelFit, NetworkError, StepErrors};
+use seam_tuner::cost_model::{ClassFit, CostModel, HeldOut, NetworkError};
 
 use crate::plan::named;
 
@@ -36,14 +36,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let device = cost.device();
     println!("{}, {} kernels, {} threads", device.cpu, device.isa, device.threads);
     println!();
-    kernels(&cost);
+    classes(&cost);
     println!();
     networks(cost.held_out());
     Ok(())
 }
 
-/// The coefficients of every kernel, and its errors.
-fn kernels(cost: &CostModel) {
+/// The coefficients of every class of steps, and its errors.
+fn classes(cost: &CostModel) {
     let header = [
         "operator",
         "kernel",
@@ -56,23 +56,26 @@ fn kernels(cost: &CostModel) {
         "error p50",
         "p90",
     ];
-    let row = |(fit, errors): (&KernelFit, &StepErrors)| {
+    let row = |fit: &ClassFit| {
+        let [kind, kernel] = fit.class.words().map(|word| match word {
+            "" => "any",
+            word => word,
+        });
         let c = &fit.coefficients;
         [
-            fit.kind.clone(),
-            fit.kernel.clone(),
+            kind.into(),
+            kernel.into(),
             c.steps.to_string(),
             format!("{:.0}", c.ns_per_mmac),
             format!("{:.1}", c.ns_per_weight_kib),
             format!("{:.1}", c.ns_per_activation_kib),
             format!("{:.0}", c.ns_per_kilotile),
             format!("{:.0}", c.ns_per_step),
-            format!("{:.1}%", errors.median * 100.0),
-            format!("{:.1}%", errors.p90 * 100.0),
+            format!("{:.1}%", fit.error_p50 * 100.0),
+            format!("{:.1}%", fit.error_p90 * 100.0),
         ]
     };
-    // Both are sorted by operator and kernel.
-    let rows = cost.kernels().iter().zip(&cost.held_out().kernels).map(row);
+    let rows = cost.classes().iter().map(row);
     print(2, std::iter::once(header.map(String::from)).chain(rows).collect());
 }
 

@@ -1,7 +1,10 @@
-//! Profiles written down by hand.
+//! Profiles written down by hand, and a small model.
 
 #![allow(dead_code, reason = "every test file uses its part")]
 
+use seam_kernels::{ConvGeometry, Shape, Window};
+use seam_runtime::graph::{Candidate, Element, Graph, Op, Step, StepData, Tensor, TensorId};
+use seam_runtime::writer;
 use seam_tuner::Work;
 pub(crate) mod link;
 
@@ -78,6 +81,53 @@ pub(crate) fn cloud(rows: &[Row]) -> CloudProfile {
         method: method(),
         points: tails.collect(),
     }
+}
+
+/// A `.seam` file of 3×3 convolutions on 16×16 pixels, `conv1` of 3 to 8 channels and the others of
+/// 8 to 8, each but the last a candidate.
+pub(crate) fn convolutions(count: u32) -> Vec<u8> {
+    let shape = |c| Shape::new(16, 16, c);
+    let channels = |i: u32| if i == 0 { 3 } else { 8 };
+    let name = |i: u32| format!("conv{}", i + 1);
+    let tensor = |i: u32| Tensor {
+        name: ["data", "a", "b", "c", "d", "e", "f"][i as usize].into(),
+        shape: shape(channels(i)),
+        element: Element::U8 { scale: 0.05, zero_point: 3 },
+    };
+    let step = |i: u32| Step {
+        name: name(i),
+        layer: i,
+        inputs: vec![TensorId(i)],
+        output: TensorId(i + 1),
+        op: Op::Conv {
+            geometry: ConvGeometry {
+                input: shape(channels(i)),
+                output: shape(8),
+                window: Window { kernel: [3, 3], pad: [1, 1], ..Window::POINTWISE },
+                groups: 1,
+            },
+            lo: 3,
+            hi: 255,
+        },
+    };
+    let candidate = |i: u32| Candidate { name: name(i), steps: i + 1, boundary: TensorId(i + 1) };
+    let weights = |i: u32| StepData::Int8 {
+        scales: vec![0.01; 8],
+        bias: vec![5; 8],
+        weights: (0..8 * 9 * channels(i)).map(|i| (i * 37 % 255) as u8 as i8 / 2).collect(),
+    };
+    let graph = Graph {
+        name: "net".into(),
+        preprocess: "resize:16,channels:RGB".parse().unwrap(),
+        tensors: (0..=count).map(tensor).collect(),
+        layers: (0..count).map(name).collect(),
+        steps: (0..count).map(step).collect(),
+        input: TensorId(0),
+        output: Some(TensorId(count)),
+        candidates: (0..count - 1).map(candidate).collect(),
+        stop: None,
+    };
+    writer::encode(&graph, &(0..count).map(weights).collect::<Vec<_>>()).unwrap()
 }
 
 fn device() -> Device {
