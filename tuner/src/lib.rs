@@ -14,6 +14,10 @@
 //! | what lies between board and cloud | [`environment`] |
 //! | from both to a point's time | [`prediction`] |
 //! | Algorithm 1 | [`partition`] |
+//! | what a model asks of a board at each point | [`outline`] |
+//! | limits, and what stays where it is | [`constraints`] |
+//! | the least split of any shape, by a minimum cut | [`general`], [`cut`] |
+//! | the choice over all bandwidths | [`map`] |
 //! | the plan, as JSON and as a table | [`plan`] |
 //! | sizes, rates and durations as people write them | [`units`] |
 
@@ -21,11 +25,17 @@
 
 pub mod candidates;
 pub mod choose;
+pub mod constraints;
+pub mod cut;
 pub mod device;
 pub mod environment;
 mod error;
+pub mod general;
 pub mod layer_graph;
+pub mod map;
 pub mod measure;
+mod min_cut;
+pub mod outline;
 pub mod partition;
 pub mod plan;
 pub mod prediction;
@@ -33,10 +43,13 @@ pub mod profile;
 pub mod units;
 
 pub use candidates::{Candidate, candidates};
+pub use constraints::Constraints;
 pub use environment::Environment;
 pub use error::Error;
 pub use layer_graph::LayerGraph;
+pub use map::Map;
+pub use outline::Outline;
 pub use partition::{Objective, algorithm1};
-pub use plan::Plan;
+pub use plan::{Plan, Request};
 pub use prediction::MeasuredPoint;
 pub use profile::{CloudProfile, Profile};

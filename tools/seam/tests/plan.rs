@@ -226,5 +226,5 @@ fn what_is_no_rate_is_a_mistake_of_usage() {
     }
     let output = Files::new().plan(&["--uplink", "1MiB/s", "--objective", "cheapest"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("best or fastest"), "{output:?}");
+    assert!(text(&output.stderr).contains("least-download or throughput"), "{output:?}");
 }
