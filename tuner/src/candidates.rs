@@ -48,15 +48,18 @@ pub fn candidates(graph: &LayerGraph) -> Vec<Candidate> {
     candidates
 }
 
-/// Rule 1: a branch that leaves the same tensor and merges again runs beside `node`.
+/// Rule 1: a branch that leaves the same tensor and merges again runs beside `node`, which the
+/// answer depends on.
 pub fn has_brother_branch(graph: &LayerGraph, node: usize) -> bool {
-    let (before, after) = (graph.ancestors(node), graph.descendants(node));
-    (0..graph.nodes().len())
-        .any(|other| graph.is_live(other) && other != node && !before[other] && !after[other])
+    graph.passing(node).beside
 }
 
-/// Rule 2: a tensor from before `node` is read behind it.
+/// Rule 2: a tensor from before `node`, which the answer depends on, is read behind it.
 pub fn inside_shortcut(graph: &LayerGraph, node: usize) -> bool {
+    // Where everything else leads to the node or comes from it, its place in the order says it all.
+    if !has_brother_branch(graph, node) || !graph.passing(node).over {
+        return graph.passing(node).over;
+    }
     let (before, after) = (graph.ancestors(node), graph.descendants(node));
     let is_before = |value: &Value| match value {
         Value::Input => true,
@@ -73,9 +76,7 @@ pub fn precedes_every_layer(graph: &LayerGraph, node: usize) -> bool {
 
 /// Rule 4: the edge can run `node` and all that it depends on.
 pub fn runs_on_edge(graph: &LayerGraph, node: usize) -> bool {
-    let mut needed = graph.ancestors(node);
-    needed[node] = true;
-    graph.nodes().iter().zip(needed).all(|(n, needed)| n.on_edge || !needed)
+    graph.runs_on_edge(node)
 }
 
 #[cfg(test)]
@@ -388,8 +389,30 @@ mod tests {
         })
     }
 
+    /// Rules 1 and 2 as they are worded, by a search from every node.
+    fn by_definition(graph: &LayerGraph, node: usize) -> (bool, bool) {
+        let (before, after) = (graph.ancestors(node), graph.descendants(node));
+        let live = |&i: &usize| graph.is_live(i);
+        let nodes = || (0..graph.nodes().len()).filter(live);
+        let brother = nodes().any(|other| other != node && !before[other] && !after[other]);
+        let from_before = |value: &Value| match *value {
+            Value::Input => true,
+            Value::Node(i) => before[i],
+        };
+        let shortcut = nodes().any(|i| after[i] && graph.nodes()[i].inputs.iter().any(from_before));
+        (brother, shortcut)
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn the_rules_are_what_they_say(graph in any_graph()) {
+            for node in (0..graph.nodes().len()).filter(|&node| graph.is_live(node)) {
+                let found = (has_brother_branch(&graph, node), inside_shortcut(&graph, node));
+                prop_assert_eq!(found, by_definition(&graph, node));
+            }
+        }
 
         /// The rules against the definition: exactly the nodes that all paths pass through, one
         /// point a layer, the deepest that the edge can run; one tensor crosses at each.

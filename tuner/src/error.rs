@@ -103,6 +103,52 @@ pub enum Error {
     )]
     NoPoint(&'static str),
 
+    /// The constraints leave nothing to choose from.
+    #[error("no point suits the objective {objective:?} and {constraints}: relax one of them")]
+    Constrained {
+        /// The objective.
+        objective: &'static str,
+        /// The constraints, in words.
+        constraints: String,
+    },
+    /// A constraint names a point that the model does not have.
+    #[error("the model has no point {name:?}: its points are {known}")]
+    NoSuchPoint {
+        /// The name.
+        name: String,
+        /// The points there are.
+        known: String,
+    },
+    /// A constraint names a layer that the model does not have.
+    #[error(
+        "{model} has no layer {name:?} that the edge can run: `seam inspect` lists those it has"
+    )]
+    NoSuchLayer {
+        /// The name.
+        name: String,
+        /// The model.
+        model: String,
+    },
+
+    /// A tensor of a cost graph is read by an operator that does not stand behind its writer.
+    #[error(
+        "operator {reader} reads tensor {tensor} but does not stand behind what writes it: sort the operators"
+    )]
+    ReaderNotBehind {
+        /// Index of the tensor.
+        tensor: usize,
+        /// Index of the reader.
+        reader: usize,
+    },
+    /// The costs of a cost graph are negative where nothing can be, or too high to be added up.
+    #[error(
+        "costs of a general cut are negative or sum up to centuries: check the uplink and the profiles"
+    )]
+    Unaffordable,
+    /// A general cut was asked for an objective that is no sum.
+    #[error("a general cut makes a sum the least, {0:?} is none: use best or fastest")]
+    NoSum(&'static str),
+
     /// A session for timing cannot be made.
     #[error(transparent)]
     Runtime(#[from] seam_runtime::Error),
@@ -128,6 +174,9 @@ pub enum Error {
         must_be: &'static str,
     },
     /// A word is no objective.
-    #[error("{0:?} is no objective: use best or fastest")]
+    #[error("{0:?} is no objective: use best, fastest, least-download or throughput")]
     Objective(String),
+    /// A word pins no layer.
+    #[error("{0:?} pins no layer: write LAYER, LAYER=edge or LAYER=cloud")]
+    Pin(String),
 }

@@ -60,6 +60,7 @@ mod tests {
             edge_ns: edge_ms * 1e6,
             encode_ns: 0.0,
             tail_ns: tail_ms * 1e6,
+            estimated: false,
         }
     }
 

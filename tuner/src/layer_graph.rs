@@ -32,8 +32,12 @@ pub struct LayerGraph {
     nodes: Vec<Node>,
     output: usize,
     readers: Vec<Vec<usize>>,
-    /// The node lies on a path from the input to the output.
+    /// The answer depends on the node.
     live: Vec<bool>,
+    /// The edge can run the node and all that it depends on.
+    runs: Vec<bool>,
+    /// How the rest of the network passes each node by.
+    passing: Vec<Passing>,
     /// Per node, the node that begins its layer.
     layer: Vec<usize>,
 }
@@ -69,8 +73,13 @@ impl LayerGraph {
             }
         }
         let live = reach(nodes.len(), [output], |i| predecessors(&nodes[i]));
+        let mut runs: Vec<bool> = Vec::with_capacity(nodes.len());
+        for node in &nodes {
+            runs.push(node.on_edge && predecessors(node).all(|i| runs[i]));
+        }
+        let passing = passing(&nodes, &readers, &live);
         let layer = layers(&nodes);
-        Ok(LayerGraph { nodes, output, readers, live, layer })
+        Ok(LayerGraph { nodes, output, readers, live, runs, passing, layer })
     }
 
     /// The nodes, in an order in which they can run.
@@ -94,6 +103,16 @@ impl LayerGraph {
         self.live[node]
     }
 
+    /// The edge can run the node and all that it depends on.
+    pub fn runs_on_edge(&self, node: usize) -> bool {
+        self.runs[node]
+    }
+
+    /// How the rest of the network passes `node` by.
+    pub(crate) fn passing(&self, node: usize) -> Passing {
+        self.passing[node]
+    }
+
     /// The nodes that `node` depends on.
     pub(crate) fn ancestors(&self, node: usize) -> Vec<bool> {
         reach(self.nodes.len(), predecessors(&self.nodes[node]), |i| predecessors(&self.nodes[i]))
@@ -104,6 +123,45 @@ impl LayerGraph {
         let readers = |i: usize| self.readers[i].iter().copied();
         reach(self.nodes.len(), readers(node), readers)
     }
+}
+
+/// How the live rest of the network passes a live node by.
+///
+/// Everything that stands before a node leads to it exactly if each of those nodes has a reader that
+/// does not stand behind: go on from reader to reader. Likewise everything behind comes from it if
+/// each of those reads one that does not stand before. So one sweep each way sees what takes a
+/// search from every node by the definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Passing {
+    /// Something that stands before the node is read behind it only, or something that stands
+    /// behind it reads only what stands before: the node neither depends on it nor leads to it.
+    pub(crate) beside: bool,
+    /// A tensor written before the node is read behind it.
+    pub(crate) over: bool,
+}
+
+fn passing(nodes: &[Node], readers: &[Vec<usize>], live: &[bool]) -> Vec<Passing> {
+    let mut passing = vec![Passing { beside: false, over: false }; nodes.len()];
+    let live_readers = |i: usize| readers[i].iter().copied().filter(|&reader| live[reader]);
+    let reads_input = |i: &usize| live[*i] && nodes[*i].inputs.contains(&Value::Input);
+    // Of what stands before: where it is first read at the latest, and last read.
+    let mut first_read = 0;
+    let mut last_read = (0..nodes.len()).rev().find(reads_input).unwrap_or(0);
+    for node in (0..nodes.len()).filter(|&node| live[node]) {
+        passing[node].beside |= first_read > node;
+        passing[node].over |= last_read > node;
+        first_read = first_read.max(live_readers(node).min().unwrap_or(0));
+        last_read = last_read.max(live_readers(node).max().unwrap_or(0));
+    }
+    // Of what stands behind: the deepest that it reads at the least.
+    let mut deepest_read = nodes.len();
+    for node in (0..nodes.len()).rev().filter(|&node| live[node]) {
+        passing[node].beside |= deepest_read < node + 1;
+        // Counted from one: the input is 0.
+        let deepest = predecessors(&nodes[node]).max().map_or(0, |i| i + 1);
+        deepest_read = deepest_read.min(deepest);
+    }
+    passing
 }
 
 impl Node {

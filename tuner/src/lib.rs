@@ -18,6 +18,10 @@
 //! | from both to a point's time | [`prediction`] |
 //! | Algorithm 1 | [`partition`] |
 //! | Algorithm 1 again before each image, with hysteresis | [`mod@hysteresis`] |
+//! | what a model asks of a board at each point | [`outline`] |
+//! | limits, and what stays where it is | [`constraints`] |
+//! | the least split of any shape, by a minimum cut | [`general`], [`cut`] |
+//! | the choice over all bandwidths | [`map`] |
 //! | the plan, as JSON and as a table | [`plan`] |
 //! | sizes, rates and durations as people write them | [`units`] |
 
@@ -25,15 +29,21 @@
 
 pub mod candidates;
 pub mod choose;
+pub mod constraints;
 pub mod cost_model;
+pub mod cut;
 pub mod device;
 pub mod environment;
 mod error;
 pub mod estimate;
+pub mod general;
 pub mod hysteresis;
 pub mod layer_graph;
+pub mod map;
 pub mod measure;
+mod min_cut;
 pub mod nnls;
+pub mod outline;
 pub mod partition;
 pub mod plan;
 pub mod prediction;
@@ -43,13 +53,16 @@ mod warnings;
 pub mod work;
 
 pub use candidates::{Candidate, candidates};
+pub use constraints::Constraints;
 pub use cost_model::CostModel;
 pub use environment::{Environment, Estimator};
 pub use error::Error;
 pub use hysteresis::Hysteresis;
 pub use layer_graph::LayerGraph;
+pub use map::Map;
+pub use outline::Outline;
 pub use partition::{Objective, algorithm1};
-pub use plan::Plan;
+pub use plan::{Plan, Request};
 pub use prediction::MeasuredPoint;
 pub use profile::{CloudProfile, Profile};
 pub use work::Work;

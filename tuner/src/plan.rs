@@ -8,9 +8,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::constraints::{Constraints, Exclusion};
 use crate::environment::Environment;
+use crate::general::GeneralCut;
+use crate::outline::Outline;
 use crate::partition::{Objective, algorithm1};
-use crate::prediction::{Prediction, measured_points, predict};
+use crate::prediction::{MeasuredPoint, Prediction, measured_points, predict};
 use crate::profile::{self, CloudProfile, Device, Document, ModelRef, Profile};
 use crate::units::{show_bytes, show_nanoseconds, show_rate};
 use crate::warnings;
@@ -19,6 +22,23 @@ use crate::warnings;
 pub const PLAN_SCHEMA: &str = "seam.plan/1";
 
 const DOCUMENT: Document = Document { what: "the plan", schema: PLAN_SCHEMA };
+
+/// What a plan is made from, and what for.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The model, as far as the board is to have it.
+    pub outline: &'a Outline,
+    /// The board's profile.
+    pub edge: &'a Profile,
+    /// The cloud's profile.
+    pub cloud: &'a CloudProfile,
+    /// What lies between them.
+    pub environment: Environment,
+    /// What is better.
+    pub objective: Objective,
+    /// What is allowed.
+    pub constraints: Constraints,
+}
 
 /// Where to cut a model in an environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,17 +57,22 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// What it was planned for.
     pub environment: Environment,
-    /// Which of the choices is [`Plan::chosen`].
+    /// What [`Plan::chosen`] was chosen for.
     pub objective: Objective,
+    /// What every choice obeys.
+    pub constraints: Constraints,
     /// The point to cut at.
     pub chosen: String,
     /// The point of least total that keeps the raw input on the board; none where the edge cannot
-    /// run the first layer.
+    /// run the first layer, or no such point is allowed.
     pub best: Option<String>,
     /// The point of least total.
     pub fastest: String,
     /// Every point, shallowest first.
     pub points: Vec<PlannedPoint>,
+    /// The general cut, where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub general: Option<GeneralCut>,
 }
 
 /// SHA-256 of the profiles, as [`Profile::to_json`] and [`CloudProfile::to_json`] write them.
@@ -71,6 +96,13 @@ pub struct PlannedPoint {
     pub steps: u32,
     /// Bytes that cross the uplink.
     pub bytes: u64,
+    /// Bytes of model that the board downloads.
+    pub download_bytes: u64,
+    /// Those and the bytes of its activations.
+    pub memory_bytes: u64,
+    /// The constraints that forbid it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excluded: Vec<Exclusion>,
     /// What it takes.
     #[serde(flatten)]
     pub predicted: Prediction,
@@ -80,38 +112,42 @@ pub struct PlannedPoint {
 }
 
 impl Plan {
-    /// Plans for the `points` of `model` (`input` first, shallowest first).
+    /// Chooses among the points of the request's model.
     ///
     /// # Errors
-    /// A profile is of another model or lacks one of the points, or the objective admits none.
-    pub fn new<'a>(
-        model: &ModelRef,
-        points: impl IntoIterator<Item = &'a str>,
-        edge: &Profile,
-        cloud: &CloudProfile,
-        environment: Environment,
-        objective: Objective,
-    ) -> Result<Plan, Error> {
-        let measured = measured_points(model, points, edge, cloud)?;
+    /// A profile is of another model or lacks one of the points, a constraint names what the model
+    /// does not have, or no point is left to choose.
+    pub fn new(request: &Request) -> Result<Plan, Error> {
+        let Request { outline, edge, cloud, environment, objective, constraints } = request;
+        let measured = request.measured()?;
+        let exclusions = constraints.exclusions(outline)?;
+        let admitted = allowed(&measured, &exclusions);
         let choose = |objective| {
-            algorithm1(&measured, &environment, objective).map(|i| measured[i].name.clone())
+            algorithm1(&admitted, environment, objective).map(|i| admitted[i].name.clone())
         };
-        let best = choose(Objective::Best);
-        let fastest = choose(Objective::Fastest).ok_or(Error::NoPoint("fastest"))?;
-        let chosen = match objective {
-            Objective::Best => best.clone().ok_or(Error::NoPoint("best"))?,
-            Objective::Fastest => fastest.clone(),
+        let must = |objective: Objective| {
+            choose(objective).ok_or_else(|| {
+                // Is it the constraints?
+                match algorithm1(&measured, environment, objective) {
+                    Some(_) => constraints.leave_nothing(objective),
+                    None => Error::NoPoint(objective.name()),
+                }
+            })
         };
-        let row = |point: &crate::MeasuredPoint| PlannedPoint {
+        let points = measured.iter().zip(exclusions).zip(&outline.points);
+        let points = points.map(|((point, excluded), needs)| PlannedPoint {
             name: point.name.clone(),
             steps: point.steps,
             bytes: point.bytes,
-            predicted: predict(point, &environment),
+            download_bytes: needs.download_bytes,
+            memory_bytes: needs.memory_bytes,
+            excluded,
+            predicted: predict(point, environment),
             estimated: point.estimated,
-        };
+        });
         Ok(Plan {
             schema: PLAN_SCHEMA.into(),
-            model: model.clone(),
+            model: outline.model.clone(),
             inputs: Inputs {
                 edge_profile_sha256: edge.sha256(),
                 cloud_profile_sha256: cloud.sha256(),
@@ -119,12 +155,14 @@ impl Plan {
             },
             device: edge.device.clone(),
             warnings: warnings::of(edge, cloud),
-            environment,
-            objective,
-            chosen,
-            best,
-            fastest,
-            points: measured.iter().map(row).collect(),
+            environment: *environment,
+            objective: *objective,
+            constraints: constraints.clone(),
+            chosen: must(*objective)?,
+            best: choose(Objective::Best),
+            fastest: must(Objective::Fastest)?,
+            points: points.collect(),
+            general: None,
         })
     }
 
@@ -161,16 +199,82 @@ impl Plan {
         self.points.iter().find(|point| point.name == name)
     }
 
-    /// What the row was chosen as, `best`, `fastest` or both, and whether it is an estimate.
-    fn marks(&self, row: &PlannedPoint) -> String {
-        let marks = [
-            (self.best.as_ref() == Some(&row.name), "best"),
-            (self.fastest == row.name, "fastest"),
-            (row.estimated, "estimated"),
+    /// What a row was chosen as, or why it could not be, and whether it is an estimate.
+    fn mark(&self, point: &PlannedPoint) -> String {
+        if !point.excluded.is_empty() {
+            let why: Vec<String> = point.excluded.iter().map(Exclusion::to_string).collect();
+            return format!("excluded: {}", why.join(", "));
+        }
+        let name = point.name.as_str();
+        let choices = [
+            (Objective::Best, self.best.as_deref()),
+            (Objective::Fastest, Some(self.fastest.as_str())),
         ];
-        let holding = marks.into_iter().filter_map(|(holds, mark)| holds.then_some(mark));
-        holding.collect::<Vec<_>>().join(", ")
+        let own = (self.objective, Some(self.chosen.as_str()));
+        let other = choices.iter().all(|(objective, _)| *objective != self.objective);
+        let marks: Vec<&str> = choices
+            .into_iter()
+            .chain(other.then_some(own))
+            .filter(|(_, chosen)| *chosen == Some(name))
+            .map(|(objective, _)| objective.name())
+            .chain(point.estimated.then_some("estimated"))
+            .collect();
+        marks.join(", ")
     }
+
+    /// The columns of the table: heading and cell. What only some objectives and constraints look
+    /// at stands there for those.
+    fn columns(&self) -> Vec<(&'static str, Cell)> {
+        let Constraints { max_memory_bytes, max_download_bytes, .. } = self.constraints;
+        let download = max_download_bytes.is_some() || self.objective == Objective::LeastDownload;
+        let all: [(bool, &str, Cell); 11] = [
+            (true, "point", |p| p.name.clone()),
+            (true, "crosses", |p| show_bytes(p.bytes)),
+            (download, "download", |p| show_bytes(p.download_bytes)),
+            (max_memory_bytes.is_some(), "memory", |p| show_bytes(p.memory_bytes)),
+            (true, "edge", |p| ms(p.predicted.edge_ns)),
+            (true, "encode", |p| ms(p.predicted.encode_ns)),
+            (true, "upload", |p| ms(p.predicted.upload_ns)),
+            (true, "rtt", |p| ms(p.predicted.rtt_ns)),
+            (true, "cloud", |p| ms(p.predicted.cloud_ns)),
+            (self.objective == Objective::Throughput, "longest stage", |p| {
+                ms(p.predicted.longest_stage_ns())
+            }),
+            (true, "total ms", |p| ms(p.predicted.total_ns)),
+        ];
+        all.into_iter().filter(|(shown, ..)| *shown).map(|(_, name, cell)| (name, cell)).collect()
+    }
+}
+
+/// What a column shows of a point.
+type Cell = fn(&PlannedPoint) -> String;
+
+impl Request<'_> {
+    /// Both profiles joined at every point of the model.
+    ///
+    /// # Errors
+    /// A profile is of another model or lacks one of the points.
+    pub fn measured(&self) -> Result<Vec<MeasuredPoint>, Error> {
+        measured_points(&self.outline.model, self.outline.names(), self.edge, self.cloud)
+    }
+
+    /// Those that no constraint forbids: what [`algorithm1`] and [`crate::Map`] choose from.
+    ///
+    /// # Errors
+    /// As [`Request::measured`], or a constraint names what the model does not have.
+    pub fn admitted(&self) -> Result<Vec<MeasuredPoint>, Error> {
+        Ok(allowed(&self.measured()?, &self.constraints.exclusions(self.outline)?))
+    }
+}
+
+fn allowed(measured: &[MeasuredPoint], exclusions: &[Vec<Exclusion>]) -> Vec<MeasuredPoint> {
+    let points = measured.iter().zip(exclusions).filter(|(_, broken)| broken.is_empty());
+    points.map(|(point, _)| point.clone()).collect()
+}
+
+/// Milliseconds for people.
+fn ms(ns: f64) -> String {
+    format!("{:.2}", ns / 1e6)
 }
 
 /// The table for people, in plain text: times in milliseconds, bytes in units of 1024.
@@ -188,34 +292,33 @@ impl fmt::Display for Plan {
             show_rate(uplink_bytes_per_s),
             show_nanoseconds(rtt_ns),
         )?;
-        let header = ["point", "crosses", "edge", "encode", "upload", "rtt", "cloud", "total ms"];
-        let mut rows = vec![(header.map(String::from), String::new())];
-        for row @ PlannedPoint { name, bytes, predicted, .. } in &self.points {
-            let ms = |ns: f64| format!("{:.2}", ns / 1e6);
-            let cells = [
-                name.clone(),
-                show_bytes(*bytes),
-                ms(predicted.edge_ns),
-                ms(predicted.encode_ns),
-                ms(predicted.upload_ns),
-                ms(predicted.rtt_ns),
-                ms(predicted.cloud_ns),
-                ms(predicted.total_ns),
-            ];
-            rows.push((cells, self.marks(row)));
+        let constraints = self.constraints.words();
+        if !constraints.is_empty() {
+            writeln!(f, "{}", constraints.join(", "))?;
         }
+        let columns = self.columns();
+        let mut rows =
+            vec![(columns.iter().map(|(name, _)| name.to_string()).collect(), String::new())];
+        rows.extend(self.points.iter().map(|point| {
+            let cells: Vec<String> = columns.iter().map(|(_, cell)| cell(point)).collect();
+            (cells, self.mark(point))
+        }));
         let width = |column: usize| {
             rows.iter().map(|(cells, _)| cells[column].chars().count()).max().unwrap_or(0)
         };
-        let widths: [usize; 8] = std::array::from_fn(width);
+        let widths: Vec<usize> = (0..columns.len()).map(width).collect();
         for (cells, mark) in &rows {
             let mut line = format!("{:<w$}", cells[0], w = widths[0]);
-            for (cell, w) in cells.iter().zip(widths).skip(1) {
+            for (cell, w) in cells.iter().zip(&widths).skip(1) {
                 line += &format!("  {cell:>w$}");
             }
             line += &format!("  {mark}");
             writeln!(f, "{}", line.trim_end())?;
         }
-        write!(f, "cut at {} ({})", self.chosen, self.objective)
+        write!(f, "cut at {} ({})", self.chosen, self.objective)?;
+        match &self.general {
+            Some(general) => write!(f, "\n{general}"),
+            None => Ok(()),
+        }
     }
 }

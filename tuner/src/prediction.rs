@@ -49,6 +49,15 @@ pub struct Prediction {
     pub total_ns: f64,
 }
 
+impl Prediction {
+    /// The longest stage when images follow one another: while the cloud works on one, the next
+    /// crosses the uplink and the board works on the one after it. The round trip delays answers but
+    /// holds up nobody.
+    pub fn longest_stage_ns(&self) -> f64 {
+        (self.edge_ns + self.encode_ns).max(self.upload_ns).max(self.cloud_ns)
+    }
+}
+
 /// Joins both profiles of `model` at each of its `points` (in the order given).
 ///
 /// # Errors

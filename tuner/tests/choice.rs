@@ -2,22 +2,26 @@
 
 use proptest::prelude::*;
 use seam_tuner::prediction::predict;
-use seam_tuner::{Environment, MeasuredPoint, Objective, Plan, algorithm1};
+use seam_tuner::{Constraints, Environment, MeasuredPoint, Objective, Plan, algorithm1};
 
 mod common;
-use common::{ROWS, cloud, edge, model, names};
+use common::ROWS;
 
 const KIB: f64 = 1024.0;
 
 fn plan(kib_per_s: f64, objective: Objective) -> Plan {
     let environment = Environment::of_uplink(kib_per_s * KIB).unwrap();
-    Plan::new(&model(), names(&ROWS), &edge(&ROWS), &cloud(&ROWS), environment, objective).unwrap()
+    common::plan(&ROWS, environment, objective, Constraints::default()).unwrap()
 }
+
+/// The objectives of total time.
+const TIMES: [Objective; 2] = [Objective::Best, Objective::Fastest];
 
 fn point(name: &str, bytes: u64, edge_ms: u64, tail_ms: u64) -> MeasuredPoint {
     MeasuredPoint {
         name: name.into(),
-        steps: 0,
+        // Deeper points take longer on the edge.
+        steps: edge_ms as u32,
         bytes,
         edge_ns: edge_ms as f64 * 1e6,
         encode_ns: bytes as f64,
@@ -59,7 +63,7 @@ fn alexnet_is_cut_at_conv5_under_the_papers_uplink() {
         point("output", 0, 365, 0),
     ];
     let environment = Environment::of_uplink(250.0 * KIB).unwrap();
-    for objective in Objective::ALL {
+    for objective in TIMES {
         let chosen = algorithm1(&points, &environment, objective).unwrap();
         assert_eq!(points[chosen].name, "conv5");
     }
@@ -102,9 +106,11 @@ fn of_equal_points_the_shallowest_is_chosen() {
         point("output", 0, 8, 0),
     ];
     let environment = Environment::of_uplink(1e6).unwrap();
-    for objective in Objective::ALL {
+    for objective in TIMES {
         assert_eq!(algorithm1(&points, &environment, objective), Some(1));
     }
+    let points = [point("input", 5, 0, 7), point("conv1", 0, 3, 7), point("conv2", 0, 5, 7)];
+    assert_eq!(algorithm1(&points, &environment, Objective::Throughput), Some(0));
 }
 
 #[test]
@@ -113,10 +119,43 @@ fn where_only_the_input_can_be_sent_nothing_is_best() {
     let environment = Environment::of_uplink(1e6).unwrap();
     assert_eq!(algorithm1(&points, &environment, Objective::Best), None);
     assert_eq!(algorithm1(&points, &environment, Objective::Fastest), Some(0));
-    let rows = &ROWS[..1];
-    let best =
-        Plan::new(&model(), ["input"], &edge(rows), &cloud(rows), environment, Objective::Best);
+    let best = common::plan(&ROWS[..1], environment, Objective::Best, Constraints::default());
     assert!(best.unwrap_err().to_string().contains("cannot run on the edge"));
+}
+
+#[test]
+fn the_least_download_keeps_the_input_on_the_board_whatever_it_takes() {
+    for kib_per_s in [1.0, 10_000.0] {
+        let plan = plan(kib_per_s, Objective::LeastDownload);
+        assert_eq!(plan.chosen, "conv1");
+        let mut downloads = plan.points.iter().map(|p| p.download_bytes);
+        assert!(
+            downloads.next() < plan.point("conv1").map(|p| p.download_bytes),
+            "input needs none"
+        );
+    }
+}
+
+/// While the cloud works on one image, the next crosses the uplink: the longest of the stages
+/// decides, not their sum.
+#[test]
+fn the_longest_stage_decides_how_many_images_a_second_go_through() {
+    let points = [
+        point("input", 100_000, 0, 90),
+        point("conv1", 80_000, 70, 70),
+        point("conv2", 60_000, 100, 5),
+    ];
+    let environment = Environment::of_uplink(1e6).unwrap();
+    // Sums: 190, 220, 165 ms. Longest: 100, 80, 100 ms, the round trip in neither.
+    let chosen = |environment, objective| {
+        points[algorithm1(&points, &environment, objective).unwrap()].name.as_str()
+    };
+    assert_eq!(chosen(environment, Objective::Fastest), "conv2");
+    assert_eq!(chosen(environment, Objective::Throughput), "conv1");
+    let far = Environment { rtt_ns: 1e9, ..environment };
+    assert_eq!(chosen(far, Objective::Throughput), "conv1");
+    let busy = Environment { cloud_load: 9.0, ..environment };
+    assert_eq!(chosen(busy, Objective::Throughput), "conv2", "the cloud is the longest stage");
 }
 
 proptest! {
@@ -128,17 +167,29 @@ proptest! {
         for objective in Objective::ALL {
             let chosen = &points[algorithm1(&points, &environment, objective).unwrap()];
             prop_assert!(objective.admits(chosen));
-            let least = predict(chosen, &environment).total_ns;
-            for other in points.iter().filter(|p| objective == Objective::Fastest || p.name != "input") {
-                prop_assert!(least <= predict(other, &environment).total_ns);
+            let value = |point: &MeasuredPoint| {
+                let p = predict(point, &environment);
+                match objective {
+                    Objective::Best | Objective::Fastest => p.total_ns,
+                    Objective::LeastDownload => f64::from(point.steps),
+                    Objective::Throughput => {
+                        (p.edge_ns + p.encode_ns).max(p.upload_ns).max(p.cloud_ns)
+                    }
+                }
+            };
+            let input = matches!(objective, Objective::Fastest | Objective::Throughput);
+            for other in points.iter().filter(|p| input || p.name != "input") {
+                prop_assert!(value(chosen) <= value(other));
             }
         }
     }
 
     #[test]
     fn best_is_never_the_input(points in any_points(), environment in any_environment()) {
-        let best = algorithm1(&points, &environment, Objective::Best).unwrap();
-        prop_assert!(points[best].name != "input");
+        for objective in [Objective::Best, Objective::LeastDownload] {
+            let chosen = algorithm1(&points, &environment, objective).unwrap();
+            prop_assert!(points[chosen].name != "input");
+        }
     }
 
     #[test]
@@ -148,7 +199,7 @@ proptest! {
         factor in 1.0..100.0f64,
     ) {
         let fast = Environment { uplink_bytes_per_s: slow.uplink_bytes_per_s * factor, ..slow };
-        for objective in Objective::ALL {
+        for objective in TIMES {
             let bytes = |environment| points[algorithm1(&points, environment, objective).unwrap()].bytes;
             prop_assert!(bytes(&slow) <= bytes(&fast));
         }

@@ -11,7 +11,8 @@ use seam_tuner::measure::{self, Effort};
 use seam_tuner::nnls::nnls;
 use seam_tuner::profile::{ModelRef, StepProfile, TailProfile, Times};
 use seam_tuner::{
-    CloudProfile, CostModel, Environment, Error, Objective, Plan, Profile, Work, estimate,
+    CloudProfile, Constraints, CostModel, Environment, Error, Objective, Outline, Plan, Profile,
+    Request, Work, estimate,
 };
 
 mod common;
@@ -330,13 +331,18 @@ fn tails_that_nobody_timed_are_estimated_from_the_others() {
 #[test]
 fn a_plan_marks_estimates_and_warns_of_them_and_of_other_versions() {
     let model = Model::from_bytes(convolutions(3)).unwrap();
-    let graph = model.graph();
     let mut measured = measured(prefix(&convolutions(3), "conv1"));
     measured.method.met = true;
     let plan = |edge: &Profile, cloud: &CloudProfile| {
-        let points = graph.points().map(|point| graph.point_name(point));
-        let environment = Environment::of_uplink(1e6).unwrap();
-        Plan::new(&edge.model, points, edge, cloud, environment, Objective::Best).unwrap()
+        let request = Request {
+            outline: &Outline::of(&model).unwrap(),
+            edge,
+            cloud,
+            environment: Environment::of_uplink(1e6).unwrap(),
+            objective: Objective::Best,
+            constraints: Constraints::default(),
+        };
+        Plan::new(&request).unwrap()
     };
     let completed = estimate::edge(&model, Some(&measured), &[]).unwrap();
     let tails = cloud(&model, &["input", "conv1", "conv2"]);

@@ -2,20 +2,32 @@
 //! line when they are of another version, of another model, or make no sense.
 
 use seam_tuner::profile::{ModelRef, Times};
-use seam_tuner::{CloudProfile, Environment, Error, Objective, Plan, Profile};
+use seam_tuner::{
+    CloudProfile, Constraints, Environment, Error, Objective, Plan, Profile, Request,
+};
 use serde_json::{Value, json};
 
 mod common;
-use common::{ROWS, cloud, edge, model, names};
+use common::{ROWS, cloud, edge, outline};
 
 fn environment() -> Environment {
     Environment::new(256_000.0, 20e6, 0.0).unwrap()
 }
 
 fn plan() -> Plan {
-    let objective = Objective::Best;
-    Plan::new(&model(), names(&ROWS), &edge(&ROWS), &cloud(&ROWS), environment(), objective)
-        .unwrap()
+    common::plan(&ROWS, environment(), Objective::Best, Constraints::default()).unwrap()
+}
+
+/// The plan of those two profiles.
+fn planned(edge: &Profile, cloud: &CloudProfile) -> Result<Plan, Error> {
+    Plan::new(&Request {
+        outline: &outline(&ROWS),
+        edge,
+        cloud,
+        environment: environment(),
+        objective: Objective::Best,
+        constraints: Constraints::default(),
+    })
 }
 
 /// The edge profile of the tests with the value at `pointer` replaced (or taken away).
@@ -117,8 +129,7 @@ fn values_that_no_measurement_gives_are_refused_with_their_field() {
 fn a_profile_of_another_model_is_refused() {
     let other = ModelRef::new("net", &[0x5a; 32]);
     let refused = |edge: &Profile, cloud: &CloudProfile, what: &str| {
-        let plan = Plan::new(&model(), names(&ROWS), edge, cloud, environment(), Objective::Best);
-        let message = plan.unwrap_err().to_string();
+        let message = planned(edge, cloud).unwrap_err().to_string();
         let named =
             message.contains(what) && message.contains("5a5a5a") && message.contains("a5a5a5");
         assert!(named && !message.contains('\n'), "{message}");
@@ -134,8 +145,7 @@ fn a_profile_of_another_model_is_refused() {
 #[test]
 fn a_profile_without_one_of_the_points_is_refused() {
     let refused = |edge: &Profile, cloud: &CloudProfile, what: &str| {
-        let plan = Plan::new(&model(), names(&ROWS), edge, cloud, environment(), Objective::Best);
-        let error = plan.unwrap_err();
+        let error = planned(edge, cloud).unwrap_err();
         assert!(matches!(error, Error::MissingPoint { .. }), "{error}");
         let message = error.to_string();
         assert!(message.contains("conv2") && message.contains(what), "{message}");

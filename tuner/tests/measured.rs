@@ -8,7 +8,9 @@ use seam_runtime::graph::TensorId;
 use seam_runtime::{Model, Options, Pack, Session};
 use seam_tuner::choose::choose;
 use seam_tuner::measure::{Effort, profile, sustain};
-use seam_tuner::{CloudProfile, Environment, Objective, Plan, Profile};
+use seam_tuner::{
+    CloudProfile, Constraints, Environment, Objective, Outline, Plan, Profile, Request,
+};
 
 mod common;
 use common::convolutions;
@@ -76,7 +78,10 @@ fn a_prefix_is_profiled_as_far_as_it_reaches_and_can_be_planned_for() {
     let bytes = convolutions(3);
     let whole = Model::from_bytes(bytes.clone()).unwrap();
     let len = whole.prefix_len(whole.point("conv1").unwrap()) as usize;
-    let profile = measured(Model::from_bytes(bytes[..len].to_vec()).unwrap());
+    let prefix = Model::from_bytes(bytes[..len].to_vec()).unwrap();
+    let outline = Outline::of(&prefix).unwrap();
+    assert_eq!(outline.names().collect::<Vec<_>>(), ["input", "conv1"]);
+    let profile = measured(prefix);
     assert_eq!(profile.steps.len(), 1);
     assert_eq!(profile.points.len(), 2);
     assert_eq!(profile.model.sha256, whole.id_hex(), "every prefix is of the same model");
@@ -84,12 +89,20 @@ fn a_prefix_is_profiled_as_far_as_it_reaches_and_can_be_planned_for() {
     let rows = [("input", 1, 0.0, 1.0), ("conv1", 1, 0.0, 0.5)];
     let cloud = CloudProfile { model: profile.model.clone(), ..common::cloud(&rows) };
     let environment = Environment::of_uplink(1e6).unwrap();
-    let plan = |points: &[&'static str]| {
-        let points = points.iter().copied();
-        Plan::new(&profile.model, points, &profile, &cloud, environment, Objective::Best)
+    let plan = |outline: &Outline| {
+        Plan::new(&Request {
+            outline,
+            edge: &profile,
+            cloud: &cloud,
+            environment,
+            objective: Objective::Best,
+            constraints: Constraints::default(),
+        })
     };
-    assert_eq!(plan(&["input", "conv1"]).unwrap().chosen, "conv1");
-    assert!(plan(&["input", "conv1", "conv2"]).unwrap_err().to_string().contains("conv2"));
+    assert_eq!(plan(&outline).unwrap().chosen, "conv1");
+    let whole = Outline::of(&whole).unwrap();
+    assert!(plan(&whole).unwrap_err().to_string().contains("conv2"));
+    assert_eq!(whole.up_to("conv1"), outline);
 }
 
 #[test]

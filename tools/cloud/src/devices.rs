@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use seam_runtime::graph::Graph;
 use seam_tuner::profile::{CloudProfile, ModelRef, Profile};
-use seam_tuner::{Environment, Objective, Plan, units};
+use seam_tuner::{Constraints, Environment, Objective, Outline, Plan, Request, units};
 use serde::Deserialize;
 
 use crate::failure::Failure;
@@ -137,11 +137,17 @@ pub(crate) async fn plan(
         query.objective.as_deref().map_or(Ok(Objective::Best), str::parse).map_err(bad)?;
     let edge = read(host.devices.file(device, net)?, device, net).await?;
     let cloud = own(host, net).await?;
-    let model = ModelRef::new(&net.name, &net.model.id());
-    let points = edge.points.iter().map(|point| point.name.as_str());
+    // The board may have but a prefix: it is planned for as far as that reaches.
+    let outline = Outline::of(&net.model).map_err(Failure::internal)?;
+    let outline = match edge.points.last() {
+        Some(deepest) => outline.up_to(&deepest.name),
+        None => outline,
+    };
+    let constraints = Constraints::default();
+    let request =
+        Request { outline: &outline, edge: &edge, cloud, environment, objective, constraints };
     // 409: the profiles are sound, yet they admit no point or lack one.
-    let plan = Plan::new(&model, points, &edge, cloud, environment, objective)
-        .map_err(|e| Failure::conflict(e.to_string()))?;
+    let plan = Plan::new(&request).map_err(|e| Failure::conflict(e.to_string()))?;
     Ok(json(plan.to_json()))
 }
 

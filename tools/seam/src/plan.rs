@@ -2,25 +2,33 @@
 
 use std::path::{Path, PathBuf};
 
-use seam_runtime::graph::Point;
 use seam_runtime::{Model, writer};
-use seam_tuner::profile::ModelRef;
-use seam_tuner::{CloudProfile, Environment, Objective, Plan, Profile, estimate, units};
+use seam_tuner::constraints::{Constraints, Pin};
+use seam_tuner::general::general_cut;
+use seam_tuner::{
+    CloudProfile, Environment, Map, Objective, Outline, Plan, Profile, Request, estimate, units,
+};
+
+use crate::report::map::{self, Chart};
 
 /// Finds the point to cut at, from the profiles of board and cloud and the uplink between them.
+///
+/// Prints the predicted time of every point, and beside those that a constraint forbids which one.
+/// Objectives: `best` is the fastest point that keeps the raw input on the board, `fastest` may also
+/// send the input, `least-download` keeps the input on the board with the shortest prefix of the
+/// model, `throughput` lets the most images a second through.
 ///
 /// Where the board's profile does not reach (it was measured with a prefix), or there is none and
 /// --fit names profiles of other networks on the same board, edge times are estimated by a cost
 /// model (`seam fit`), and the plan says so. Tails that the cloud's profile lacks are estimated
 /// from those that it has.
-///
-/// Prints the predicted time of every point. `best` is the fastest point that keeps the raw input
-/// on the board, `fastest` may also send the input.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   seam plan resnet18.seam --edge board.json --cloud cloud.json --uplink 250KiB/s --rtt 20ms
-  seam plan resnet18.seam --fit alexnet.json googlenet.json --cloud cloud.json --uplink 250KiB/s")]
+  seam plan resnet18.seam --fit alexnet.json googlenet.json --cloud cloud.json --uplink 250KiB/s
+  seam plan resnet18.seam --edge board.json --cloud cloud.json --uplink 250KiB/s \\
+      --max-memory 4MiB --min-depth res2a --general --map map.svg")]
 pub(crate) struct Args {
     /// The model that both profiles are of.
     #[arg(value_name = "NET.seam")]
@@ -43,9 +51,27 @@ pub(crate) struct Args {
     /// Requests that share the cloud's cores with ours: 0 is idle, 1 doubles its time.
     #[arg(long, value_name = "LOAD", default_value_t = 0.0)]
     cloud_load: f64,
-    /// best or fastest.
+    /// best, fastest, least-download or throughput.
     #[arg(long, value_name = "OBJECTIVE", default_value_t = Objective::Best)]
     objective: Objective,
+    /// Memory of the board for the model's prefix and its activations, such as 4MiB.
+    #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
+    max_memory: Option<u64>,
+    /// The longest prefix of the model that the board may download, such as 500KiB.
+    #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
+    max_download: Option<u64>,
+    /// Nothing may leave the board before this point, for privacy.
+    #[arg(long, value_name = "POINT")]
+    min_depth: Option<String>,
+    /// Keeps a layer on one side; may be given several times.
+    #[arg(long, value_name = "LAYER[=edge|=cloud]")]
+    pin: Vec<Pin>,
+    /// Also shows the least split of any shape, several tensors across (predicted only).
+    #[arg(long)]
+    general: bool,
+    /// Also shows the choice over all uplinks and draws it there.
+    #[arg(long, value_name = "FILE.svg")]
+    map: Option<PathBuf>,
     /// Also writes the plan there.
     #[arg(short, long, value_name = "PLAN.json")]
     output: Option<PathBuf>,
@@ -55,35 +81,61 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let plan = plan(&args)?;
-    if let Some(path) = &args.output {
-        writer::write_file(path, plan.to_json().as_bytes())?;
-    }
-    for warning in &plan.warnings {
-        eprintln!("seam: {warning}");
-    }
-    if args.json {
-        print!("{}", plan.to_json());
-    } else {
-        println!("{plan}");
-    }
-    Ok(())
-}
-
-fn plan(args: &Args) -> anyhow::Result<Plan> {
     let model = Model::open(&args.model)?;
     let edge = args.edge.as_deref().map(|path| named(path, Profile::read)).transpose()?;
     let fit = args.fit.iter().map(|path| named(path, Profile::read));
     let fit = fit.collect::<anyhow::Result<Vec<_>>>()?;
     let edge = estimate::edge(&model, edge.as_ref(), &fit)?;
     let cloud = estimate::cloud(&model, &named(&args.cloud, CloudProfile::read)?)?;
-    let environment = Environment::new(args.uplink, args.rtt, args.cloud_load)?;
-    let graph = model.graph();
     // A prefix is planned for as far as it reaches: deeper points need a download first.
-    let reached = |point: &Point| *point <= model.reaches();
-    let points = graph.points().filter(reached).map(|point| graph.point_name(point));
-    let name = ModelRef::new(&graph.name, &model.id());
-    Ok(Plan::new(&name, points, &edge, &cloud, environment, args.objective)?)
+    let outline = Outline::of(&model)?;
+    let request = Request {
+        outline: &outline,
+        edge: &edge,
+        cloud: &cloud,
+        environment: Environment::new(args.uplink, args.rtt, args.cloud_load)?,
+        objective: args.objective,
+        constraints: Constraints {
+            max_memory_bytes: args.max_memory,
+            max_download_bytes: args.max_download,
+            min_depth: args.min_depth,
+            pins: args.pin,
+        },
+    };
+    let mut plan = Plan::new(&request)?;
+    if args.general {
+        plan.general = Some(general_cut(model.graph(), &request)?);
+    }
+    let maps = maps(&request)?;
+    if let Some(path) = &args.output {
+        writer::write_file(path, plan.to_json().as_bytes())?;
+    }
+    for warning in &plan.warnings {
+        eprintln!("seam: {warning}");
+    }
+    if let Some(path) = &args.map {
+        let names = outline.names().collect::<Vec<_>>();
+        let chart =
+            Chart { title: &outline.model.name, points: &names, maps: &maps, uplink: args.uplink };
+        writer::write_file(path, map::file(&chart).as_bytes())?;
+    }
+    if args.json {
+        print!("{}", plan.to_json());
+        return Ok(());
+    }
+    println!("{plan}");
+    if args.map.is_some() {
+        println!("over the uplink");
+        maps.iter().for_each(|map| println!("  {map}"));
+    }
+    Ok(())
+}
+
+/// The map of every objective that has a point to choose.
+fn maps(request: &Request) -> anyhow::Result<Vec<Map>> {
+    let points = request.admitted()?;
+    let map = |&objective: &Objective| Map::new(&points, &request.environment, objective);
+    Ok(Objective::ALL.iter().filter_map(map).collect())
 }
 
 /// Reads a profile; its errors begin with the file's name, unless they hold it already.

@@ -2,16 +2,18 @@
 
 #![allow(dead_code, reason = "every test file uses its part")]
 
+pub(crate) mod link;
+
 use seam_kernels::{ConvGeometry, Shape, Window};
 use seam_runtime::graph::{Candidate, Element, Graph, Op, Step, StepData, Tensor, TensorId};
 use seam_runtime::writer;
 use seam_tuner::Work;
-pub(crate) mod link;
-
+use seam_tuner::outline::OutlinePoint;
 use seam_tuner::profile::{
     BoundaryTensor, CLOUD_PROFILE_SCHEMA, CloudProfile, Device, Method, ModelRef, PROFILE_SCHEMA,
     PointProfile, Profile, SEAM_VERSION, StepProfile, TailProfile, Times,
 };
+use seam_tuner::{Constraints, Environment, Error, Objective, Outline, Plan, Request};
 
 /// Name, bytes that cross, milliseconds on the edge, milliseconds of the tail.
 pub(crate) type Row = (&'static str, u64, f64, f64);
@@ -30,6 +32,41 @@ pub(crate) fn model() -> ModelRef {
 
 pub(crate) fn names(rows: &[Row]) -> Vec<&'static str> {
     rows.iter().map(|row| row.0).collect()
+}
+
+/// A model whose points are those of `rows`, each one layer and 1000 bytes further than the one
+/// before; every point needs 500 bytes of activations.
+pub(crate) fn outline(rows: &[Row]) -> Outline {
+    let point = |(steps, row): (u32, &Row)| OutlinePoint {
+        name: row.0.into(),
+        steps,
+        download_bytes: 100 + 1000 * u64::from(steps),
+        memory_bytes: 600 + 1000 * u64::from(steps),
+    };
+    let layers = (0..).zip(&rows[1..]).map(|(step, row)| (row.0.into(), vec![step]));
+    Outline {
+        model: model(),
+        points: (0..).zip(rows).map(point).collect(),
+        layers: layers.collect(),
+    }
+}
+
+/// The plan of `rows` under `constraints`.
+pub(crate) fn plan(
+    rows: &[Row],
+    environment: Environment,
+    objective: Objective,
+    constraints: Constraints,
+) -> Result<Plan, Error> {
+    let (outline, edge, cloud) = (outline(rows), edge(rows), cloud(rows));
+    Plan::new(&Request {
+        outline: &outline,
+        edge: &edge,
+        cloud: &cloud,
+        environment,
+        objective,
+        constraints,
+    })
 }
 
 pub(crate) fn edge(rows: &[Row]) -> Profile {

@@ -364,7 +364,7 @@ impl Axis {
 }
 
 /// Text as HTML, inside of an element or of a quoted attribute.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -1,11 +1,12 @@
 //! What a planning found, and two ways to show it: a table for the terminal ([`text`]) and a page
-//! for the browser ([`html`]).
+//! for the browser ([`html`]). The bandwidth map ([`map`]) is a drawing of its own.
 //!
 //! The numbers come in as [`Report`]; nothing here measures or decides anything.
 
 use serde::Serialize;
 
 pub(crate) mod html;
+pub(crate) mod map;
 pub(crate) mod text;
 pub(crate) mod units;
 
