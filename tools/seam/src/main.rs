@@ -10,10 +10,14 @@ mod eval;
 mod export_tail;
 mod images;
 mod inspect;
+mod nets;
+mod paper;
 mod plan;
 mod profile_cloud;
 mod quantize;
+mod quantized;
 mod report;
+mod stages;
 
 /// Cuts a trained network in two: INT8 on an edge board, FP32 in the cloud.
 #[derive(Parser)]
@@ -32,6 +36,7 @@ enum Command {
     ExportTail(export_tail::Args),
     ProfileCloud(profile_cloud::Args),
     Plan(plan::Args),
+    Paper(paper::Args),
     Cloud(cloud::Args),
 }
 
@@ -44,6 +49,7 @@ fn main() -> ExitCode {
         Command::ExportTail(args) => export_tail::run(args),
         Command::ProfileCloud(args) => profile_cloud::run(args),
         Command::Plan(args) => plan::run(args),
+        Command::Paper(args) => paper::run(args),
         Command::Cloud(args) => cloud::run(args),
     };
     match result {
@@ -52,5 +58,15 @@ fn main() -> ExitCode {
             eprintln!("seam: {}", seam_edge::one_line(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
     }
 }
