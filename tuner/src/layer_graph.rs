@@ -114,7 +114,7 @@ impl LayerGraph {
     }
 
     /// The nodes that `node` depends on.
-    pub(crate) fn ancestors(&self, node: usize) -> Vec<bool> {
+    pub fn ancestors(&self, node: usize) -> Vec<bool> {
         reach(self.nodes.len(), predecessors(&self.nodes[node]), |i| predecessors(&self.nodes[i]))
     }
 

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | the network as the paper's rules see it | [`layer_graph`] |
 //! | the points that the rules admit | [`mod@candidates`] |
+//! | what crosses at the places between them | [`mod@modes`] |
 //! | times of a session on the board | [`measure`] (the board itself: [`device`]) |
 //! | the kernel for every convolution | [`mod@choose`] |
 //! | what was measured, as JSON | [`profile`] |
@@ -44,6 +45,7 @@ pub mod measure;
 mod min_cut;
 pub mod nnls;
 pub mod outline;
+pub mod modes;
 pub mod partition;
 pub mod plan;
 pub mod prediction;

@@ -67,18 +67,20 @@ pub(crate) fn run(args: Args) -> Result<()> {
         .take(args.limit.unwrap_or(usize::MAX))
         .collect();
     ensure!(!items.is_empty(), "no image is left: use a smaller --leave-out-every");
-    let score = evaluate(&model, &engine, point, &items, args.label_offset)?;
-    print(&score, model.graph().point_name(point), args.json);
+    let scores = evaluate(&model, &engine, &[point], &items, args.label_offset)?;
+    print(&scores[0], model.graph().point_name(point), args.json);
     Ok(())
 }
 
 /// Sums over images.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Score {
-    images: usize,
-    fp32: [usize; 2],
-    int8: [usize; 2],
-    agree: usize,
+pub(crate) struct Score {
+    pub(crate) images: usize,
+    /// Right among the first one and the first five answers.
+    pub(crate) fp32: [usize; 2],
+    pub(crate) int8: [usize; 2],
+    /// FP32 and INT8 have the same first answer.
+    pub(crate) agree: usize,
     signal: f64,
     noise: f64,
 }
@@ -111,11 +113,11 @@ impl Score {
     }
 
     /// Signal over quantization noise of all logits, in dB; infinite where they are equal.
-    fn sqnr(&self) -> f64 {
+    pub(crate) fn sqnr(&self) -> f64 {
         10.0 * (self.signal / self.noise).log10()
     }
 
-    fn percent(&self, hits: usize) -> f64 {
+    pub(crate) fn percent(&self, hits: usize) -> f64 {
         100.0 * hits as f64 / self.images as f64
     }
 }
@@ -128,27 +130,31 @@ fn best(values: &[f32]) -> Vec<usize> {
     order
 }
 
-/// Images are shared out over all cores, one session of one thread each.
-fn evaluate(
+/// The score at each of `points`, shallowest first. Images are shared out over all cores, one session
+/// of one thread each.
+pub(crate) fn evaluate(
     model: &Arc<Model>,
     engine: &Engine,
-    point: Point,
+    points: &[Point],
     items: &[Item],
     offset: usize,
-) -> Result<Score> {
-    let (next, total) = (AtomicUsize::new(0), Mutex::new(Score::default()));
+) -> Result<Vec<Score>> {
+    let (next, total) = (AtomicUsize::new(0), Mutex::new(vec![Score::default(); points.len()]));
     let bar = images::progress(items.len(), "evaluating");
     let work = || -> Result<()> {
-        let mut split = Split::new(model, engine, point)?;
-        let mut own = Score::default();
+        let mut split = Split::new(model, engine, points)?;
+        let mut own = vec![Score::default(); points.len()];
         while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
             let (fp32, int8) = split.answers(item).inspect_err(|_| {
                 next.store(items.len(), Ordering::Relaxed);
             })?;
-            own.add(&fp32, &int8, item.label.unwrap_or_default() + offset);
+            for (score, int8) in own.iter_mut().zip(&int8) {
+                score.add(&fp32, int8, item.label.unwrap_or_default() + offset);
+            }
             bar.inc(1);
         }
-        total.lock().unwrap_or_else(|e| e.into_inner()).merge(&own);
+        let mut total = total.lock().unwrap_or_else(|e| e.into_inner());
+        total.iter_mut().zip(&own).for_each(|(total, own)| total.merge(own));
         Ok(())
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
@@ -164,52 +170,62 @@ fn evaluate(
     Ok(total.into_inner().unwrap_or_else(|e| e.into_inner()))
 }
 
-/// The network both ways: FP32 throughout, and INT8 up to the point.
+/// The network both ways: FP32 throughout, and INT8 up to each of several points.
 struct Split<'a> {
     model: &'a Model,
     engine: &'a Engine,
-    point: Point,
     session: Session,
-    frame: Frame,
+    /// The points, each with its frame; `output` has none.
+    frames: Vec<(Point, Option<Frame>)>,
     tables: preprocess::Tables,
 }
 
 impl<'a> Split<'a> {
-    fn new(model: &'a Arc<Model>, engine: &'a Engine, point: Point) -> Result<Split<'a>> {
+    fn new(model: &'a Arc<Model>, engine: &'a Engine, points: &[Point]) -> Result<Split<'a>> {
         let graph = model.graph();
-        let options = session::Options { point: Some(point), ..session::Options::from_env()? };
+        let deepest = points.iter().copied().max().unwrap_or(Point::Input);
+        let options = session::Options { point: Some(deepest), ..session::Options::from_env()? };
         let seam_runtime::graph::Element::U8 { scale, zero_point } =
             graph.tensor(graph.input).element
         else {
             bail!("the input tensor is not quantized: quantize the network again");
         };
+        let frame = |&point: &Point| {
+            (point, (point != Point::Output).then(|| Frame::new(graph, point, None)))
+        };
         Ok(Split {
             session: Session::new(model.clone(), options)?,
-            frame: Frame::new(graph, point, None),
+            frames: points.iter().map(frame).collect(),
             tables: graph.preprocess.tables(scale, zero_point),
             model,
             engine,
-            point,
         })
     }
 
-    /// The answers in FP32 and in INT8.
-    fn answers(&mut self, item: &Item) -> Result<(Vec<f32>, Vec<f32>)> {
+    /// The answer in FP32, and in INT8 up to each of the points.
+    fn answers(&mut self, item: &Item) -> Result<(Vec<f32>, Vec<Vec<f32>>)> {
         let graph = self.model.graph();
         let input = graph.tensor(graph.input).shape;
         let pixels = images::pixels(&item.path, &graph.preprocess, input)?;
         let fp32 = self.engine.tail(Point::Input)?.run(&[&pixels])?;
-        if self.point == Point::Input {
-            return Ok((fp32.clone(), fp32));
+        let mut int8 = Vec::with_capacity(self.frames.len());
+        for i in 0..self.frames.len() {
+            let point = self.frames[i].0;
+            if point == Point::Input {
+                int8.push(fp32.clone());
+                continue;
+            }
+            // A run may use the input's memory for what comes behind it.
+            preprocess::codes(&self.tables, &pixels, self.session.input());
+            self.session.run_to(point);
+            int8.push(match &mut self.frames[i].1 {
+                Some(frame) => {
+                    frame.encode(&self.session);
+                    self.engine.tail(point)?.run(&[frame.tensor()])?
+                }
+                None => self.output(graph, fp32.len())?,
+            });
         }
-        preprocess::codes(&self.tables, &pixels, self.session.input());
-        self.session.run();
-        let int8 = if self.point == Point::Output {
-            self.output(graph, fp32.len())?
-        } else {
-            self.frame.encode(&self.session);
-            self.engine.tail(self.point)?.run(&[self.frame.tensor()])?
-        };
         Ok((fp32, int8))
     }
 

@@ -11,10 +11,14 @@ mod export_tail;
 mod fit;
 mod images;
 mod inspect;
+mod nets;
+mod paper;
 mod plan;
 mod profile_cloud;
 mod quantize;
+mod quantized;
 mod report;
+mod stages;
 
 /// Cuts a trained network in two: INT8 on an edge board, FP32 in the cloud.
 #[derive(Parser)]
@@ -34,6 +38,7 @@ enum Command {
     ProfileCloud(profile_cloud::Args),
     Fit(fit::Args),
     Plan(plan::Args),
+    Paper(paper::Args),
     Cloud(cloud::Args),
 }
 
@@ -47,6 +52,7 @@ fn main() -> ExitCode {
         Command::ProfileCloud(args) => profile_cloud::run(args),
         Command::Fit(args) => fit::run(&args),
         Command::Plan(args) => plan::run(args),
+        Command::Paper(args) => paper::run(args),
         Command::Cloud(args) => cloud::run(args),
     };
     match result {
@@ -55,5 +61,15 @@ fn main() -> ExitCode {
             eprintln!("seam: {}", seam_edge::one_line(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use seam_compiler::{Calibration, Inputs, Method, Network, calibrate, compile, equalize};
-use seam_runtime::graph::{Graph, Point};
+use seam_runtime::graph::{Graph, Point, StepData};
 use seam_runtime::preprocess::{Channels, Geometry};
 use seam_runtime::{Model, Preprocess, writer};
 use serde_json::json;
@@ -87,15 +87,11 @@ pub(crate) fn run(args: Args) -> Result<()> {
         None => Ok(preprocess.to_f32(&images::pixels(&items[i].path, &preprocess, shape)?)),
     };
     let inputs = Inputs { count: args.noise.unwrap_or(items.len()), at: &input };
-    if !args.no_equalize {
-        let ranges = calibrated(&network, &inputs, Method::MinMax, "measuring channels")?;
-        equalize(&mut network, &ranges);
-    }
-    let calibration = calibrated(&network, &inputs, args.method, "calibrating")?;
-    let inputs = inputs.count;
     let name = seam.file_stem().and_then(|s| s.to_str()).unwrap_or("network").to_string();
-    let options = seam_compiler::Options { name, preprocess, keep_float: args.keep_float };
-    let (graph, data) = compile(&network, &calibration, &options)?;
+    let (preprocess, keep_float) = (preprocess.clone(), args.keep_float.clone());
+    let options = seam_compiler::Options { name, preprocess, keep_float };
+    let (graph, data) = quantized(&mut network, &inputs, args.method, !args.no_equalize, &options)?;
+    let inputs = inputs.count;
     // The FP32 side first: a .seam file without it would be half a network.
     network.save(&fp32)?;
     writer::write(seam, &graph, &data)?;
@@ -122,6 +118,23 @@ fn check_outputs(network: &Path, seam: &Path, fp32: &Path) -> Result<()> {
 fn listed(args: &Args, folder: &Path) -> Result<Vec<Item>> {
     let items = images::list(folder, args.labels.as_deref())?;
     Ok(items.into_iter().step_by(args.every as usize).take(args.calibration).collect())
+}
+
+/// The program that the edge runs. With `equalized`, channels of `network` are first brought to like
+/// ranges; the network then is the same function with other weights.
+pub(crate) fn quantized(
+    network: &mut Network,
+    inputs: &Inputs<'_>,
+    method: Method,
+    equalized: bool,
+    options: &seam_compiler::Options,
+) -> Result<(Graph, Vec<StepData>)> {
+    if equalized {
+        let ranges = calibrated(network, inputs, Method::MinMax, "measuring channels")?;
+        equalize(network, &ranges);
+    }
+    let calibration = calibrated(network, inputs, method, "calibrating")?;
+    Ok(compile(network, &calibration, options)?)
 }
 
 fn calibrated(

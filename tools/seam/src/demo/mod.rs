@@ -3,19 +3,16 @@
 //! | hop | file |
 //! |---|---|
 //! | the embedded network and its pictures | `data.rs` |
-//! | AlexNet's shapes with weights drawn at random | `alexnet.rs` |
-//! | ONNX file → `.seam` file and FP32 network | `quantized.rs` |
+//! | AlexNet's shapes with weights drawn at random | `crate::nets` |
+//! | ONNX file → `.seam` file and FP32 network | `crate::quantized` |
 //! | the cloud host, on loopback | `host.rs` |
 //! | an uplink of a stated speed, on loopback | `link.rs` |
 //! | tune → profile → ship → plan → run | `trial.rs` |
 //! | what came out, as tables and as a page | `crate::report` |
 
-mod alexnet;
-mod data;
+pub(crate) mod data;
 mod host;
 mod link;
-mod quantized;
-mod stages;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -29,11 +26,12 @@ use seam_kernels::Isa;
 use seam_runtime::{Options, writer};
 use seam_tuner::profile::Device;
 
+use crate::nets;
+use crate::quantized::Quantized;
 use crate::report::{self, Report, html, text};
+use crate::stages::Stages;
 use data::Data;
 use host::Host;
-use quantized::Quantized;
-use stages::Stages;
 use trial::Trial;
 
 /// Quantize, serve, profile, plan and run a small embedded network; then plan for AlexNet
@@ -90,9 +88,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Quantized::new("shapes", &network, preprocess, &data.calibration, &models, &stage)?;
 
     let stage = stages.next("alexnet: drawing 61 million weights, quantizing");
-    let network = seam_compiler::import_model(alexnet::model(), files)?;
-    let preprocess = alexnet::PREPROCESS.parse()?;
-    let noise = alexnet::images(2);
+    let alexnet = nets::alexnet();
+    let network = seam_compiler::import_model(alexnet.onnx(), files)?;
+    let preprocess = nets::PREPROCESS.parse()?;
+    let noise = nets::images(&alexnet, 2);
     let alexnet = Quantized::new("alexnet", &network, preprocess, &noise, &models, &stage)?;
 
     stages.next("starting the cloud host");

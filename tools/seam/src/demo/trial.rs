@@ -15,9 +15,9 @@ use seam_tuner::{Environment, Objective, Plan, Profile, choose};
 use super::data::Picture;
 use super::host::Host;
 use super::link::Link;
-use super::quantized::Quantized;
-use super::stages::Stages;
+use crate::quantized::Quantized;
 use crate::report;
+use crate::stages::Stages;
 
 /// The board's name at the cloud host.
 const BOARD: &str = "demo-board";

@@ -1,4 +1,4 @@
-//! What the demo is at: a bar on stderr where that is a terminal, nothing otherwise.
+//! What a long command is at: a bar on stderr where that is a terminal, nothing otherwise.
 
 use indicatif::{ProgressBar, ProgressStyle};
 
