@@ -76,3 +76,37 @@ impl Drop for Counted {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn load_is_the_work_before_a_newcomer_by_places() {
+        let config = Config { concurrency: 2, ..Config::new("nowhere") };
+        let host = Arc::new(Host::new(config, Models::default(), Devices::new("nowhere".into())));
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        assert_eq!(host.load(), 0.0);
+        let mut under_way = Vec::new();
+        for load in [0.0, 0.5, 1.0, 1.5] {
+            let (go, wait) = mpsc::channel::<()>();
+            let at = host.clone();
+            let work = async move { at.heavy(move || Ok(drop(wait.recv()))).await };
+            under_way.push((go, runtime.spawn(work)));
+            let until = Instant::now() + Duration::from_secs(60);
+            while host.under_way.load(Ordering::Relaxed) < under_way.len() {
+                assert!(Instant::now() < until, "work that was asked for is under way");
+                std::thread::yield_now();
+            }
+            assert_eq!(host.load(), load);
+        }
+        for (go, work) in under_way {
+            drop(go);
+            assert!(runtime.block_on(work).is_ok_and(|result| result.is_ok()));
+        }
+        assert_eq!(host.load(), 0.0);
+    }
+}

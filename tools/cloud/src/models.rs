@@ -31,6 +31,7 @@ pub(crate) struct Net {
 }
 
 /// The networks by name.
+#[derive(Default)]
 pub(crate) struct Models(BTreeMap<String, Arc<Net>>);
 
 impl Models {
