@@ -302,7 +302,7 @@ fn fit_shows_coefficients_and_held_out_errors() {
     let of = |start: &str| lines.iter().find(|line| line.starts_with(start)).unwrap();
     assert!(of("operator").contains("ns/MMAC"), "{lines:?}");
     assert!(of("conv").contains("portable"), "{lines:?}");
-    assert!(of("net").contains("+0.0%") && of("other").contains("+0.0%"), "{lines:?}");
+    assert!(of("net ").contains("+0.0%") && of("other").contains("+0.0%"), "{lines:?}");
     let json: serde_json::Value = serde_json::from_slice(&fit(&["--json"]).stdout).unwrap();
     assert_eq!(json["schema"], "seam.cost-model/1");
     assert_eq!(json["held_out"]["networks"][1]["name"], "other");
