@@ -201,7 +201,8 @@ impl CostModel {
         &self.held_out
     }
 
-    /// Every class with steps enough, sorted, a wider one before its parts.
+    /// Every class with steps enough, sorted, a wider one before its parts and not where it has but
+    /// one.
     pub fn classes(&self) -> &[ClassFit] {
         &self.classes
     }
@@ -341,7 +342,15 @@ fn class_fits(fit: &Fit, estimates: &[f64]) -> Vec<ClassFit> {
         let (error_p50, error_p90) = (at(0.5), at(0.9));
         ClassFit { class: class.clone(), coefficients: *coefficients, error_p50, error_p90 }
     };
-    fit.classes.iter().map(of_class).collect()
+    // An operator that one kernel ran alone is listed once, with that kernel.
+    let narrower = |class: &Class, steps: usize| {
+        let part = |(other, fit): (&Class, &Coefficients)| {
+            other != class && other.0.starts_with(&class.0) && fit.steps == steps
+        };
+        fit.classes.iter().any(part)
+    };
+    let listed = fit.classes.iter().filter(|(class, fit)| !narrower(class, fit.steps));
+    listed.map(of_class).collect()
 }
 
 fn network_errors(names: &[&str], samples: &[Sample], estimates: &[f64]) -> Vec<NetworkError> {

@@ -1,6 +1,6 @@
 //! The machine that a profile was measured on, as far as the system tells.
 
-use std::fs;
+use std::{fmt, fs};
 
 use crate::profile::Device;
 
@@ -21,13 +21,25 @@ impl Device {
     /// What tells `other` from this device or this use of it, in words; `None` where times of one
     /// hold for the other.
     pub fn differs(&self, other: &Device) -> Option<String> {
-        let whole = |d: &Device| format!("{}, {}", d.cpu, count(d.cores, "core"));
         if (&self.cpu, self.cores) != (&other.cpu, other.cores) {
-            return Some(format!("{}, not {}", whole(other), whole(self)));
+            return Some(format!("{}, not {}", other.machine(), self.machine()));
         }
-        let part = |d: &Device| format!("{} kernels on {}", d.isa, count(d.threads, "thread"));
         let same = (&self.isa, self.threads) == (&other.isa, other.threads);
-        (!same).then(|| format!("{}, not {}", part(other), part(self)))
+        (!same).then(|| format!("{}, not {}", other.used(), self.used()))
+    }
+
+    fn machine(&self) -> String {
+        format!("{}, {}", self.cpu, count(self.cores, "core"))
+    }
+
+    fn used(&self) -> String {
+        format!("{} kernels on {}", self.isa, count(self.threads, "thread"))
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.machine(), self.used())
     }
 }
 
@@ -95,6 +107,7 @@ mod tests {
         let other = Device { threads: 1, ..one.clone() };
         let words = "neon kernels on 1 thread, not neon kernels on 4 threads";
         assert_eq!(one.differs(&other).unwrap(), words);
+        assert_eq!(one.to_string(), "A53, 4 cores, neon kernels on 4 threads");
         assert!(one.differs(&Device { isa: "dotprod".into(), ..one.clone() }).is_some());
     }
 

@@ -31,10 +31,10 @@ pub const CLOUD_PROFILE_SCHEMA: &str = "seam.cloud-profile/1";
 pub struct Profile {
     /// [`PROFILE_SCHEMA`].
     pub schema: String,
-    /// The version of Seam that ran: another one may have other kernels.
-    pub seam_version: String,
     /// The model that ran.
     pub model: ModelRef,
+    /// The version of Seam that ran: another one may have other kernels.
+    pub seam_version: String,
     /// Where it ran.
     pub device: Device,
     /// How it was timed.
@@ -59,10 +59,10 @@ pub struct Profile {
 pub struct CloudProfile {
     /// [`CLOUD_PROFILE_SCHEMA`].
     pub schema: String,
-    /// The version of Seam that ran.
-    pub seam_version: String,
     /// The model whose tails ran.
     pub model: ModelRef,
+    /// The version of Seam that ran.
+    pub seam_version: String,
     /// Where they ran.
     pub device: Device,
     /// What ran them: name and version of the FP32 engine.

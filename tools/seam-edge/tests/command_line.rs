@@ -8,6 +8,8 @@ use seam_kernels::{ConvGeometry, Shape, Window};
 use seam_runtime::graph::{Candidate, Element, Graph, Op, Step, StepData, Tensor, TensorId};
 use seam_runtime::preprocess::{Channels, Preprocess};
 use seam_runtime::{Pack, writer};
+use seam_tuner::profile::{CLOUD_PROFILE_SCHEMA, SEAM_VERSION, TailProfile, Times};
+use seam_tuner::{CloudProfile, Environment, Objective, Plan, Profile};
 use serde_json::Value;
 
 /// Two pointwise layers over 4×4 colour images, written to `FOLDER/net.seam`.
@@ -228,7 +230,57 @@ fn info_and_profile_speak_json() {
         "1",
     ]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let profile = seam_tuner::Profile::read(&out).unwrap();
+    let profile = Profile::read(&out).unwrap();
     let points: Vec<_> = profile.points.iter().map(|p| p.name.as_str()).collect();
     assert_eq!(points, ["input", "conv0", "output"]);
+}
+
+/// A plan from this machine's own profile, cut at `output`.
+fn plan(folder: &Path, net: &Path) -> Plan {
+    let out = folder.join("profile.json");
+    let [net, path] = [net, &out].map(|path| path.to_str().unwrap());
+    let output = seam_edge(&["profile", net, "-o", path, "--seconds", "1"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let mut edge = Profile::read(&out).unwrap();
+    edge.method.met = true;
+    let tail = |name: &str| TailProfile { name: name.into(), tail_ns: Times::exactly(1e6) };
+    let cloud = CloudProfile {
+        schema: CLOUD_PROFILE_SCHEMA.into(),
+        seam_version: SEAM_VERSION.into(),
+        model: edge.model.clone(),
+        device: edge.device.clone(),
+        engine: "test".into(),
+        method: edge.method.clone(),
+        points: ["input", "conv0"].map(tail).into(),
+    };
+    let environment = Environment::of_uplink(1.0).unwrap();
+    let points = ["input", "conv0", "output"];
+    Plan::new(&edge.model, points, &edge, &cloud, environment, Objective::Best).unwrap()
+}
+
+#[test]
+fn a_plan_for_another_board_is_flagged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (net, image) = (network(folder.path()), image(folder.path(), 4));
+    let infer = |plan: &Plan| {
+        let path = folder.path().join("plan.json");
+        std::fs::write(&path, plan.to_json()).unwrap();
+        let [net, image, plan] = [&net, &image, &path].map(|path| path.to_str().unwrap());
+        let output = seam_edge(&["infer", net, image, "--plan", plan]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let said = text(&output.stderr).lines().filter(|line| !line.contains("laid out"));
+        said.map(String::from).collect::<Vec<_>>()
+    };
+    let own = plan(folder.path(), &net);
+    assert_eq!((own.chosen.as_str(), infer(&own)), ("output", vec![]));
+    let mut other = own.clone();
+    other.device.cpu = "Cortex-A53".into();
+    other.warnings.push("the edge profile was measured by Seam 0.0.1".into());
+    let said = infer(&other);
+    assert_eq!(said[0], "seam-edge: the edge profile was measured by Seam 0.0.1");
+    assert!(said[1].contains("Cortex-A53") && said[1].contains("plan anew"), "{said:?}");
+    assert_eq!(said.len(), 2);
+    let mut threads = own;
+    threads.device.threads += 1;
+    assert!(infer(&threads)[0].contains("threads"), "the same board used in another way");
 }

@@ -33,9 +33,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         print!("{}", cost.to_json());
         return Ok(());
     }
-    let device = cost.device();
-    println!("{}, {} kernels, {} threads", device.cpu, device.isa, device.threads);
-    println!();
+    println!("{}\n", cost.device());
     classes(&cost);
     println!();
     networks(cost.held_out());

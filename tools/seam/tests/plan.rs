@@ -305,3 +305,85 @@ fn the_map_is_printed_and_drawn() {
     files.plan(&["--uplink", "100KiB/s", "--map", "again.svg"]);
     assert_eq!(svg, std::fs::read_to_string(files.path("again.svg")).unwrap());
 }
+
+#[test]
+fn points_that_the_board_has_not_run_are_estimated_and_say_so() {
+    let mut files = Files::new();
+    files.edge.points.pop();
+    files.edge.steps.pop();
+    let output = files.plan(&["--uplink", "100KiB/s"]);
+    assert!(output.status.success(), "{output:?}");
+    let row = |name: &str| text(&output.stdout).lines().find(|line| line.starts_with(name));
+    assert!(row("output").unwrap().ends_with("estimated"), "{output:?}");
+    assert!(!row("conv1").unwrap().contains("estimated"), "{output:?}");
+    let warning = text(&output.stderr).trim_end();
+    assert!(warning.starts_with("seam: edge times at output are estimates"), "{warning}");
+    assert_eq!(warning.lines().count(), 1, "{warning}");
+}
+
+#[test]
+fn a_network_that_never_ran_is_planned_from_profiles_of_others() {
+    let mut files = Files::new();
+    let cloud = files.cloud.clone();
+    files.edge.model = ModelRef::new("other", &[7; 32]);
+    files.plan(&["--uplink", "100KiB/s"]);
+    let arguments = |further: &[&str]| {
+        let mut arguments = vec!["plan", "net.seam", "--cloud", "cloud.json", "--uplink", "1MiB/s"];
+        arguments.extend(further);
+        Command::new(env!("CARGO_BIN_EXE_seam"))
+            .current_dir(files.folder.path())
+            .args(arguments)
+            .output()
+            .unwrap()
+    };
+    let output = arguments(&["--fit", "edge.json", "--json"]);
+    let plan = Plan::from_json(&output.stdout).unwrap();
+    assert_eq!((plan.model.name.as_str(), plan.points.len()), ("net", 3));
+    assert_eq!(plan.model.sha256, cloud.model.sha256);
+    assert!(plan.points.iter().all(|point| point.estimated));
+    assert_eq!(plan.inputs.fitted_from, [files.edge.sha256()]);
+    assert_eq!(arguments(&["--fit", "edge.json", "--json"]).stdout, output.stdout);
+    assert_eq!(arguments(&[]).status.code(), Some(2), "--edge or --fit must be there");
+}
+
+#[test]
+fn a_profile_of_another_version_is_flagged() {
+    let mut files = Files::new();
+    files.edge.seam_version = "0.0.1".into();
+    let output = files.plan(&["--uplink", "100KiB/s", "--json"]);
+    let plan = Plan::from_json(&output.stdout).unwrap();
+    let warning = text(&output.stderr).trim_end();
+    assert_eq!(warning, format!("seam: {}", plan.warnings[0]));
+    assert!(warning.contains("Seam 0.0.1") && warning.contains("measure it again"), "{warning}");
+}
+
+#[test]
+fn fit_shows_coefficients_and_held_out_errors() {
+    let files = Files::new();
+    let (a, mut b) = (files.edge.clone(), files.edge.clone());
+    b.model = ModelRef::new("other", &[7; 32]);
+    std::fs::write(files.path("a.json"), a.to_json()).unwrap();
+    std::fs::write(files.path("b.json"), b.to_json()).unwrap();
+    let fit = |further: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_seam"))
+            .current_dir(files.folder.path())
+            .args(["fit", "a.json", "b.json"])
+            .args(further)
+            .output()
+            .unwrap()
+    };
+    let table = fit(&[]);
+    let lines: Vec<&str> = text(&table.stdout).lines().collect();
+    let of = |start: &str| lines.iter().find(|line| line.starts_with(start)).unwrap();
+    assert!(of("operator").contains("ns/MMAC"), "{lines:?}");
+    assert!(of("conv").contains("portable"), "{lines:?}");
+    assert!(of("net ").contains("+0.0%") && of("other").contains("+0.0%"), "{lines:?}");
+    let json: serde_json::Value = serde_json::from_slice(&fit(&["--json"]).stdout).unwrap();
+    assert_eq!(json["schema"], "seam.cost-model/1");
+    assert_eq!(json["held_out"]["networks"][1]["name"], "other");
+    assert_eq!(json["classes"][0]["class"], serde_json::json!(["conv", "portable"]));
+
+    b.device.threads = 9;
+    std::fs::write(files.path("b.json"), b.to_json()).unwrap();
+    assert!(refusal(&fit(&[])).contains("9 threads"), "{}", refusal(&fit(&[])));
+}
