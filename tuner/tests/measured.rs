@@ -8,6 +8,7 @@ use seam_runtime::graph::TensorId;
 use seam_runtime::{Model, Options, Pack, Session};
 use seam_tuner::choose::choose;
 use seam_tuner::measure::{Effort, profile, sustain};
+use seam_tuner::plan::Inputs;
 use seam_tuner::{
     CloudProfile, Constraints, Environment, Objective, Outline, Plan, Profile, Request,
 };
@@ -94,6 +95,7 @@ fn a_prefix_is_profiled_as_far_as_it_reaches_and_can_be_planned_for() {
             outline,
             edge: &profile,
             cloud: &cloud,
+            inputs: Inputs::of(&profile, &cloud),
             environment,
             objective: Objective::Best,
             constraints: Constraints::default(),

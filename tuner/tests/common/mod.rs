@@ -9,6 +9,7 @@ use seam_runtime::graph::{Candidate, Element, Graph, Op, Step, StepData, Tensor,
 use seam_runtime::writer;
 use seam_tuner::Work;
 use seam_tuner::outline::OutlinePoint;
+use seam_tuner::plan::Inputs;
 use seam_tuner::profile::{
     BoundaryTensor, CLOUD_PROFILE_SCHEMA, CloudProfile, Device, Method, ModelRef, PROFILE_SCHEMA,
     PointProfile, Profile, SEAM_VERSION, StepProfile, TailProfile, Times,
@@ -63,6 +64,7 @@ pub(crate) fn plan(
         outline: &outline,
         edge: &edge,
         cloud: &cloud,
+        inputs: Inputs::of(&edge, &cloud),
         environment,
         objective,
         constraints,
