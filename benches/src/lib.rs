@@ -1,9 +1,10 @@
-//! Criterion benches of kernels and sessions: see the folder `benches/`. Here is what those of
+//! Criterion benches of kernels, sessions and planning: see the folder `benches/`. Here is what those of
 //! convolutions share.
 //!
 //! Every kernel's result is compared with the oracle's once before it is timed. One thread.
 
 pub mod net;
+pub mod plans;
 
 use aligned_vec::avec;
 use criterion::{Criterion, Throughput};

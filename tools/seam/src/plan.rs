@@ -99,9 +99,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         writer::write_file(path, plan.to_json().as_bytes())?;
     }
     if let Some(path) = &args.map {
-        let title = format!("{}: where to cut over the uplink", outline.model.name);
         let names = outline.names().collect::<Vec<_>>();
-        let chart = Chart { title: &title, points: &names, maps: &maps, uplink: args.uplink };
+        let chart =
+            Chart { title: &outline.model.name, points: &names, maps: &maps, uplink: args.uplink };
         writer::write_file(path, map::file(&chart).as_bytes())?;
     }
     if args.json {

@@ -228,3 +228,78 @@ fn what_is_no_rate_is_a_mistake_of_usage() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("least-download or throughput"), "{output:?}");
 }
+
+#[test]
+fn a_constraint_stands_beside_the_points_that_it_forbids() {
+    let files = Files::new();
+    let output =
+        files.plan(&["--uplink", "100KiB/s", "--min-depth", "conv1", "--pin", "conv2=cloud"]);
+    assert!(output.status.success(), "{output:?}");
+    let table = text(&output.stdout);
+    let row = |name: &str| table.lines().find(|line| line.starts_with(name)).unwrap();
+    assert!(row("input").ends_with("excluded: before conv1"), "{table}");
+    assert!(row("output").ends_with("excluded: conv2 in the cloud"), "{table}");
+    assert!(table.ends_with("cut at conv1 (best)\n"), "{table}");
+
+    let model = Model::open(&files.path("net.seam")).unwrap();
+    let limit = |point: &str| format!("{}B", model.prefix_len(model.point(point).unwrap()));
+    let chosen = |flag: &str, size: &str| {
+        let output = files.plan(&["--uplink", "100B/s", flag, size, "--json"]);
+        Plan::from_json(&output.stdout).unwrap().chosen
+    };
+    assert_eq!(chosen("--max-download", "1MiB"), "output");
+    assert_eq!(chosen("--max-download", &limit("conv1")), "conv1");
+    assert_eq!(chosen("--max-memory", "1MiB"), "output");
+}
+
+#[test]
+fn what_cannot_be_obeyed_is_refused_on_one_line() {
+    let files = Files::new();
+    let refused = |further: &[&str]| {
+        let output = files.plan(&[&["--uplink", "1MiB/s", "-o", "plan.json"], further].concat());
+        assert!(!files.path("plan.json").exists());
+        refusal(&output).to_string()
+    };
+    let nothing = refused(&["--max-memory", "1B", "--pin", "conv1"]);
+    assert!(nothing.contains("memory up to 1 B, conv1 on the edge"), "{nothing}");
+    assert!(refused(&["--min-depth", "conv7"]).contains("conv7"));
+    assert!(refused(&["--pin", "conv7"]).contains("conv7"));
+    assert!(refused(&["--general", "--objective", "throughput"]).contains("throughput"));
+    let pin = files.plan(&["--uplink", "1MiB/s", "--pin", "=cloud"]);
+    assert_eq!(pin.status.code(), Some(2), "{pin:?}");
+}
+
+#[test]
+fn the_general_cut_stands_under_the_table_and_in_the_plan() {
+    let files = Files::new();
+    let run =
+        |further: &[&str]| files.plan(&[&["--uplink", "100KiB/s", "--general"], further].concat());
+    let output = run(&[]);
+    let table = text(&output.stdout);
+    assert!(table.contains("general cut, predicted only: 81.06 ms"), "{table}");
+    // A chain has no cut but its points.
+    assert!(table.contains("no less than the least point"), "{table}");
+    assert!(table.contains("crosses: conv1 (3 B)"), "{table}");
+    let plan = Plan::from_json(&run(&["--json"]).stdout).unwrap();
+    assert_eq!(plan.general.unwrap().prefix, "conv1");
+    let without = files.plan(&["--uplink", "100KiB/s", "--json"]);
+    assert!(Plan::from_json(&without.stdout).unwrap().general.is_none());
+}
+
+#[test]
+fn the_map_is_printed_and_drawn() {
+    let files = Files::new();
+    let output = files.plan(&["--uplink", "100KiB/s", "--map", "map.svg"]);
+    let table = text(&output.stdout);
+    // 4000 bytes save 48 ms of 90; 12,000 bytes more cost less than 39 ms from 300.5 KiB/s on.
+    let fastest = "  fastest: output up to 81.4 KiB/s, conv1 up to 300.5 KiB/s, then input";
+    assert!(table.lines().any(|line| line == fastest), "{table}");
+    assert!(table.contains("  least-download: conv1 at any rate"), "{table}");
+    let svg = std::fs::read_to_string(files.path("map.svg")).unwrap();
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
+    for part in ["fastest", "throughput", "81.4 KiB/s to", ">net</text>", "where to cut"] {
+        assert!(svg.contains(part), "{part:?} is not in {svg}");
+    }
+    files.plan(&["--uplink", "100KiB/s", "--map", "again.svg"]);
+    assert_eq!(svg, std::fs::read_to_string(files.path("again.svg")).unwrap());
+}

@@ -13,7 +13,7 @@ use super::units;
 
 /// What is drawn.
 pub(crate) struct Chart<'a> {
-    /// The heading.
+    /// The heading: the model's name.
     pub(crate) title: &'a str,
     /// Every point of the model, shallowest first: the deeper, the more a region's colour is the
     /// edge's and the less the cloud's.
@@ -67,7 +67,8 @@ fn write_chart(out: &mut String, chart: &Chart) -> fmt::Result {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"map\" width=\"760\" height=\"{height}\" \
          role=\"img\" aria-label=\"{title}\">\n<style>{STYLE}</style>\n\
          <text class=\"title\" x=\"{MARGIN}%\" y=\"28\">{title}</text>\n\
-         <text class=\"quiet\" x=\"{MARGIN}%\" y=\"48\">the line marks {}</text>",
+         <text class=\"quiet\" x=\"{MARGIN}%\" y=\"48\">where to cut over the uplink; the line marks {}\
+         </text>",
         units::rate(chart.uplink)
     )?;
     let mut y = 68;

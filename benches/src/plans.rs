@@ -1,0 +1,139 @@
+//! What the bench of planning plans for.
+
+use seam_tuner::cut::{CostGraph, CostNode, CostTensor, Place};
+use seam_tuner::layer_graph::{Node, Value};
+use seam_tuner::{LayerGraph, MeasuredPoint, candidates};
+
+/// The layers of GoogLeNet without its auxiliary heads, each with its activation.
+pub fn googlenet() -> LayerGraph {
+    let mut net = Layers(Vec::new());
+    let mut x = net.chain(Value::Input, &["conv1", "conv2_reduce", "conv2"]);
+    for block in ["3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"] {
+        let branches: [&[&str]; 4] =
+            [&["1x1"], &["3x3_reduce", "3x3"], &["5x5_reduce", "5x5"], &["pool_proj"]];
+        let branch = |layers: &[&str], net: &mut Layers| {
+            let layers: Vec<String> = layers.iter().map(|l| format!("{block}/{l}")).collect();
+            net.chain(x, &layers.iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        let ends = branches.map(|layers| branch(layers, &mut net));
+        x = net.node(&format!("{block}/output"), false, ends.into());
+    }
+    net.chain(x, &["classifier"]);
+    let output = net.0.len() - 1;
+    LayerGraph::new(net.0, output).expect("a sorted network")
+}
+
+struct Layers(Vec<Node>);
+
+impl Layers {
+    fn node(&mut self, name: &str, parametric: bool, inputs: Vec<Value>) -> Value {
+        self.0.push(Node { name: name.into(), parametric, inputs, on_edge: true });
+        Value::Node(self.0.len() - 1)
+    }
+
+    fn chain(&mut self, mut x: Value, layers: &[&str]) -> Value {
+        for layer in layers {
+            x = self.node(layer, true, vec![x]);
+            x = self.node(&format!("{layer}/relu"), false, vec![x]);
+        }
+        x
+    }
+}
+
+/// The points of `graph` with measurements of a slow board.
+pub fn measured(graph: &LayerGraph) -> Vec<MeasuredPoint> {
+    let point = |name: &str, depth: usize, bytes: u64, cloud: bool| MeasuredPoint {
+        name: name.into(),
+        steps: depth as u32,
+        bytes,
+        edge_ns: depth as f64 * 1e7,
+        encode_ns: bytes as f64 / 10.0,
+        tail_ns: if cloud { 3e7 - depth as f64 * 1e6 } else { 0.0 },
+    };
+    let found = candidates(graph);
+    let mut points = vec![point("input", 0, 150_528, true)];
+    points.extend(
+        (1..).zip(&found).map(|(i, found)| point(&found.name, i, 220_000 / i as u64, true)),
+    );
+    points.push(point("output", found.len() + 1, 0, false));
+    points
+}
+
+/// A random network, priced.
+pub struct Random {
+    nodes: Vec<CostNode>,
+    tensors: Vec<CostTensor>,
+}
+
+/// What the round trip takes.
+const RTT_NS: i64 = 1_000_000;
+
+/// A network of `nodes` operators, each of which writes one tensor that one to four of the next
+/// `reach` ones read. Times and crossings are of one order, so that many assignments come close.
+pub fn random(nodes: usize, reach: usize) -> Random {
+    let mut random = Xorshift(0x9e37_79b9_7f4a_7c15 ^ nodes as u64);
+    let node = |random: &mut Xorshift| CostNode {
+        edge_ns: random.below(1_000_000) as i64,
+        cloud_ns: random.below(1_000_000) as i64,
+        place: Place::Either,
+    };
+    let tensor = |i: usize, random: &mut Xorshift| {
+        let behind = (nodes - i).min(reach);
+        let readers = if behind > 0 { 1 + random.below(4) } else { 0 };
+        let mut readers: Vec<usize> = (0..readers).map(|_| i + random.below(behind)).collect();
+        readers.sort_unstable();
+        readers.dedup();
+        CostTensor {
+            writer: i.checked_sub(1).map_or(Value::Input, Value::Node),
+            readers,
+            crossing_ns: random.below(3_000_000) as i64,
+        }
+    };
+    Random {
+        nodes: (0..nodes).map(|_| node(&mut random)).collect(),
+        tensors: (0..=nodes).map(|i| tensor(i, &mut random)).collect(),
+    }
+}
+
+impl Random {
+    /// The network to be cut.
+    pub fn graph(&self) -> CostGraph {
+        CostGraph::new(self.nodes.clone(), self.tensors.clone(), RTT_NS).expect("a sound network")
+    }
+
+    /// What an assignment takes, `None` if data would flow back.
+    pub fn cost(&self, on_edge: &[bool]) -> Option<i64> {
+        let mut cost = if on_edge.contains(&false) { RTT_NS } else { 0 };
+        for (node, &edge) in self.nodes.iter().zip(on_edge) {
+            cost += if edge { node.edge_ns } else { node.cloud_ns };
+        }
+        for CostTensor { writer, readers, crossing_ns } in &self.tensors {
+            let here = match *writer {
+                Value::Input => true,
+                Value::Node(i) => on_edge[i],
+            };
+            match (here, readers.iter().all(|&i| on_edge[i]), readers.iter().any(|&i| on_edge[i])) {
+                (true, false, _) => cost += crossing_ns,
+                (false, _, true) => return None,
+                _ => {}
+            }
+        }
+        Some(cost)
+    }
+
+    /// What the first `count` operators on the edge take.
+    pub fn cost_of_prefix(&self, count: usize) -> Option<i64> {
+        self.cost(&(0..self.nodes.len()).map(|i| i < count).collect::<Vec<_>>())
+    }
+}
+
+struct Xorshift(u64);
+
+impl Xorshift {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound as u64) as usize
+    }
+}
