@@ -5,25 +5,29 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use seam_benches::plans;
-use seam_tuner::{Environment, Map, Objective, algorithm1, candidates};
+use seam_tuner::{Map, Objective, Plan, Request, algorithm1, candidates};
 
 fn googlenet(c: &mut Criterion) {
     let graph = plans::googlenet();
-    let points = plans::measured(&graph);
-    let environment = Environment::new(256_000.0, 2e7, 0.0).expect("a possible environment");
-    let choose = || Objective::ALL.map(|objective| algorithm1(&points, &environment, objective));
+    let profiled = plans::Profiled::new(&graph);
+    let plans = || Objective::ALL.map(|objective| Plan::new(&profiled.request(objective)));
+    let Request { environment, .. } = profiled.request(Objective::Best);
+    let points = profiled.request(Objective::Best).admitted().expect("profiles of this model");
+    let choices = || Objective::ALL.map(|objective| algorithm1(&points, &environment, objective));
     let maps = || Objective::ALL.map(|objective| Map::new(&points, &environment, objective));
-    for ((objective, chosen), map) in Objective::ALL.iter().zip(choose()).zip(maps()) {
-        let chosen = chosen.map(|i| points[i].name.as_str());
-        let map = map.expect("a point");
-        assert_eq!(chosen, Some(map.at(256_000.0)), "{objective}: the map says otherwise");
-    }
     assert_eq!(candidates(&graph).len(), 12);
+    for ((plan, choice), map) in plans().into_iter().zip(choices()).zip(maps()) {
+        let (plan, choice, map) =
+            (plan.expect("a plan"), choice.expect("a point"), map.expect("a map"));
+        assert_eq!(plan.chosen, points[choice].name);
+        assert_eq!(plan.chosen, map.at(environment.uplink_bytes_per_s));
+    }
 
     let mut group = c.benchmark_group("googlenet");
     group.bench_function("candidates", |b| b.iter(|| candidates(&graph)));
-    group.bench_function("every objective", |b| b.iter(choose));
-    group.bench_function("every map", |b| b.iter(maps));
+    group.bench_function("algorithm 1, every objective", |b| b.iter(choices));
+    group.bench_function("plans with hashes, every objective", |b| b.iter(plans));
+    group.bench_function("maps, every objective", |b| b.iter(maps));
     group.finish();
 }
 

@@ -2,7 +2,15 @@
 
 use seam_tuner::cut::{CostGraph, CostNode, CostTensor, Place};
 use seam_tuner::layer_graph::{Node, Value};
-use seam_tuner::{LayerGraph, MeasuredPoint, candidates};
+use seam_tuner::outline::OutlinePoint;
+use seam_tuner::profile::{
+    CLOUD_PROFILE_SCHEMA, Device, Method, ModelRef, PROFILE_SCHEMA, PointProfile, StepProfile,
+    TailProfile, Times,
+};
+use seam_tuner::{
+    CloudProfile, Constraints, Environment, LayerGraph, Objective, Outline, Profile, Request,
+    candidates,
+};
 
 /// The layers of GoogLeNet without its auxiliary heads, each with its activation.
 pub fn googlenet() -> LayerGraph {
@@ -40,23 +48,96 @@ impl Layers {
     }
 }
 
-/// The points of `graph` with measurements of a slow board.
-pub fn measured(graph: &LayerGraph) -> Vec<MeasuredPoint> {
-    let point = |name: &str, depth: usize, bytes: u64, cloud: bool| MeasuredPoint {
-        name: name.into(),
-        steps: depth as u32,
-        bytes,
-        edge_ns: depth as f64 * 1e7,
-        encode_ns: bytes as f64 / 10.0,
-        tail_ns: if cloud { 3e7 - depth as f64 * 1e6 } else { 0.0 },
-    };
-    let found = candidates(graph);
-    let mut points = vec![point("input", 0, 150_528, true)];
-    points.extend(
-        (1..).zip(&found).map(|(i, found)| point(&found.name, i, 220_000 / i as u64, true)),
-    );
-    points.push(point("output", found.len() + 1, 0, false));
-    points
+/// A model and its profiles.
+pub struct Profiled {
+    /// The model.
+    pub outline: Outline,
+    /// A slow board.
+    pub edge: Profile,
+    /// A cloud.
+    pub cloud: CloudProfile,
+}
+
+impl Profiled {
+    /// The model of `graph`, a step a node, with made-up times.
+    pub fn new(graph: &LayerGraph) -> Profiled {
+        let model = ModelRef::new("googlenet", &[7; 32]);
+        let steps = graph.nodes().len() as u32;
+        let mut points = vec![("input".to_string(), 0, 150_528)];
+        for (candidate, depth) in candidates(graph).into_iter().zip(1..) {
+            points.push((candidate.name, candidate.node as u32 + 1, 220_000 / depth));
+        }
+        points.push(("output".into(), steps, 0));
+        let outline_point = |(name, steps, _): &(String, u32, u64)| OutlinePoint {
+            name: name.clone(),
+            steps: *steps,
+            download_bytes: u64::from(*steps) * 50_000,
+            memory_bytes: u64::from(*steps) * 50_000 + 1_000_000,
+        };
+        let edge_point = |(name, steps, bytes): &(String, u32, u64)| PointProfile {
+            name: name.clone(),
+            steps: *steps,
+            boundary: Vec::new(),
+            raw_bytes: *bytes,
+            frame_bytes: *bytes,
+            edge_ns: Times::exactly(f64::from(*steps) * 3e6),
+            encode_ns: Times::exactly(*bytes as f64 / 10.0),
+        };
+        let tail = |(name, before, _): &(String, u32, u64)| TailProfile {
+            name: name.clone(),
+            tail_ns: Times::exactly(f64::from(steps - before) * 1e5),
+        };
+        let step = |node: &Node| StepProfile {
+            name: node.name.clone(),
+            layer: node.name.clone(),
+            kind: "conv".into(),
+            kernel: "portable".into(),
+            macs: 10_000_000,
+            weight_bytes: 50_000,
+            ns: Times::exactly(3e6),
+        };
+        let cpu = "made up".to_string();
+        let (mhz_before, mhz_after) = (None, None);
+        let device =
+            Device { cpu, isa: "portable".into(), cores: 1, threads: 1, mhz_before, mhz_after };
+        let method = Method { warm_up: 1, repeats: 10, target: 0.02, reached: 0.01, met: true };
+        Profiled {
+            outline: Outline {
+                model: model.clone(),
+                points: points.iter().map(outline_point).collect(),
+                layers: Vec::new(),
+            },
+            edge: Profile {
+                schema: PROFILE_SCHEMA.into(),
+                model: model.clone(),
+                device: device.clone(),
+                method: method.clone(),
+                total: Times::exactly(f64::from(steps) * 3e6),
+                steps: graph.nodes().iter().map(step).collect(),
+                points: points.iter().map(edge_point).collect(),
+            },
+            cloud: CloudProfile {
+                schema: CLOUD_PROFILE_SCHEMA.into(),
+                model,
+                device,
+                engine: "made up".into(),
+                method,
+                points: points[..points.len() - 1].iter().map(tail).collect(),
+            },
+        }
+    }
+
+    /// What is asked of a plan at 250 KiB/s.
+    pub fn request(&self, objective: Objective) -> Request<'_> {
+        Request {
+            outline: &self.outline,
+            edge: &self.edge,
+            cloud: &self.cloud,
+            environment: Environment::new(256_000.0, 2e7, 0.0).expect("a possible environment"),
+            objective,
+            constraints: Constraints::default(),
+        }
+    }
 }
 
 /// A random network, priced.

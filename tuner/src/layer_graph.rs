@@ -143,8 +143,7 @@ pub(crate) struct Passing {
 fn passing(nodes: &[Node], readers: &[Vec<usize>], live: &[bool]) -> Vec<Passing> {
     let mut passing = vec![Passing { beside: false, over: false }; nodes.len()];
     let live_readers = |i: usize| readers[i].iter().copied().filter(|&reader| live[reader]);
-    let reads_input =
-        |i: &usize| live[*i] && nodes[*i].inputs.iter().any(|input| *input == Value::Input);
+    let reads_input = |i: &usize| live[*i] && nodes[*i].inputs.contains(&Value::Input);
     // Of what stands before: where it is first read at the latest, and last read.
     let mut first_read = 0;
     let mut last_read = (0..nodes.len()).rev().find(reads_input).unwrap_or(0);

@@ -206,10 +206,10 @@ impl Plan {
 
     /// The columns of the table: heading and cell. What only some objectives and constraints look
     /// at stands there for those.
-    fn columns(&self) -> Vec<(&'static str, fn(&PlannedPoint) -> String)> {
+    fn columns(&self) -> Vec<(&'static str, Cell)> {
         let Constraints { max_memory_bytes, max_download_bytes, .. } = self.constraints;
         let download = max_download_bytes.is_some() || self.objective == Objective::LeastDownload;
-        let all: [(bool, &'static str, fn(&PlannedPoint) -> String); 11] = [
+        let all: [(bool, &str, Cell); 11] = [
             (true, "point", |p| p.name.clone()),
             (true, "crosses", |p| show_bytes(p.bytes)),
             (download, "download", |p| show_bytes(p.download_bytes)),
@@ -227,6 +227,9 @@ impl Plan {
         all.into_iter().filter(|(shown, ..)| *shown).map(|(_, name, cell)| (name, cell)).collect()
     }
 }
+
+/// What a column shows of a point.
+type Cell = fn(&PlannedPoint) -> String;
 
 impl Request<'_> {
     /// Both profiles joined at every point of the model.
