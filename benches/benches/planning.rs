@@ -26,7 +26,7 @@ fn googlenet(c: &mut Criterion) {
     let mut group = c.benchmark_group("googlenet");
     group.bench_function("candidates", |b| b.iter(|| candidates(&graph)));
     group.bench_function("algorithm 1, every objective", |b| b.iter(choices));
-    group.bench_function("plans with hashes, every objective", |b| b.iter(plans));
+    group.bench_function("plans, every objective", |b| b.iter(plans));
     group.bench_function("maps, every objective", |b| b.iter(maps));
     group.finish();
 }

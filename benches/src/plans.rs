@@ -3,6 +3,7 @@
 use seam_tuner::cut::{CostGraph, CostNode, CostTensor, Place};
 use seam_tuner::layer_graph::{Node, Value};
 use seam_tuner::outline::OutlinePoint;
+use seam_tuner::plan::Inputs;
 use seam_tuner::profile::{
     CLOUD_PROFILE_SCHEMA, Device, Method, ModelRef, PROFILE_SCHEMA, PointProfile, StepProfile,
     TailProfile, Times,
@@ -56,6 +57,8 @@ pub struct Profiled {
     pub edge: Profile,
     /// A cloud.
     pub cloud: CloudProfile,
+    /// The hashes of both.
+    pub inputs: Inputs,
 }
 
 impl Profiled {
@@ -101,30 +104,26 @@ impl Profiled {
         let device =
             Device { cpu, isa: "portable".into(), cores: 1, threads: 1, mhz_before, mhz_after };
         let method = Method { warm_up: 1, repeats: 10, target: 0.02, reached: 0.01, met: true };
-        Profiled {
-            outline: Outline {
-                model: model.clone(),
-                points: points.iter().map(outline_point).collect(),
-                layers: Vec::new(),
-            },
-            edge: Profile {
-                schema: PROFILE_SCHEMA.into(),
-                model: model.clone(),
-                device: device.clone(),
-                method: method.clone(),
-                total: Times::exactly(f64::from(steps) * 3e6),
-                steps: graph.nodes().iter().map(step).collect(),
-                points: points.iter().map(edge_point).collect(),
-            },
-            cloud: CloudProfile {
-                schema: CLOUD_PROFILE_SCHEMA.into(),
-                model,
-                device,
-                engine: "made up".into(),
-                method,
-                points: points[..points.len() - 1].iter().map(tail).collect(),
-            },
-        }
+        let edge = Profile {
+            schema: PROFILE_SCHEMA.into(),
+            model: model.clone(),
+            device: device.clone(),
+            method: method.clone(),
+            total: Times::exactly(f64::from(steps) * 3e6),
+            steps: graph.nodes().iter().map(step).collect(),
+            points: points.iter().map(edge_point).collect(),
+        };
+        let cloud = CloudProfile {
+            schema: CLOUD_PROFILE_SCHEMA.into(),
+            model: model.clone(),
+            device,
+            engine: "made up".into(),
+            method,
+            points: points[..points.len() - 1].iter().map(tail).collect(),
+        };
+        let outline_points = points.iter().map(outline_point).collect();
+        let outline = Outline { model, points: outline_points, layers: Vec::new() };
+        Profiled { outline, inputs: Inputs::of(&edge, &cloud), edge, cloud }
     }
 
     /// What is asked of a plan at 250 KiB/s.
@@ -133,6 +132,7 @@ impl Profiled {
             outline: &self.outline,
             edge: &self.edge,
             cloud: &self.cloud,
+            inputs: self.inputs.clone(),
             environment: Environment::new(256_000.0, 2e7, 0.0).expect("a possible environment"),
             objective,
             constraints: Constraints::default(),
@@ -150,7 +150,8 @@ pub struct Random {
 const RTT_NS: i64 = 1_000_000;
 
 /// A network of `nodes` operators, each of which writes one tensor that one to four of the next
-/// `reach` ones read. Times and crossings are of one order, so that many assignments come close.
+/// `reach` ones read. Edge and cloud take the same on average, and so does crossing: very many
+/// assignments come close to the least.
 pub fn random(nodes: usize, reach: usize) -> Random {
     let mut random = Xorshift(0x9e37_79b9_7f4a_7c15 ^ nodes as u64);
     let node = |random: &mut Xorshift| CostNode {

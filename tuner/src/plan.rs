@@ -31,6 +31,9 @@ pub struct Request<'a> {
     pub edge: &'a Profile,
     /// The cloud's profile.
     pub cloud: &'a CloudProfile,
+    /// Their hashes: [`Inputs::of`] both. They take longer than the choice, which is made anew
+    /// whenever the environment changes.
+    pub inputs: Inputs,
     /// What lies between them.
     pub environment: Environment,
     /// What is better.
@@ -105,7 +108,7 @@ impl Plan {
     /// A profile is of another model or lacks one of the points, a constraint names what the model
     /// does not have, or no point is left to choose.
     pub fn new(request: &Request) -> Result<Plan, Error> {
-        let Request { outline, edge, cloud, environment, objective, constraints } = request;
+        let Request { outline, inputs, environment, objective, constraints, .. } = request;
         let measured = request.measured()?;
         let exclusions = constraints.exclusions(outline)?;
         let admitted = allowed(&measured, &exclusions);
@@ -134,10 +137,7 @@ impl Plan {
         Ok(Plan {
             schema: PLAN_SCHEMA.into(),
             model: outline.model.clone(),
-            inputs: Inputs {
-                edge_profile_sha256: edge.sha256(),
-                cloud_profile_sha256: cloud.sha256(),
-            },
+            inputs: inputs.clone(),
             environment: *environment,
             objective: *objective,
             constraints: constraints.clone(),
@@ -230,6 +230,13 @@ impl Plan {
 
 /// What a column shows of a point.
 type Cell = fn(&PlannedPoint) -> String;
+
+impl Inputs {
+    /// The hashes of both profiles.
+    pub fn of(edge: &Profile, cloud: &CloudProfile) -> Inputs {
+        Inputs { edge_profile_sha256: edge.sha256(), cloud_profile_sha256: cloud.sha256() }
+    }
+}
 
 impl Request<'_> {
     /// Both profiles joined at every point of the model.

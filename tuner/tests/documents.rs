@@ -1,6 +1,7 @@
 //! What profiles and plans promise as files: they are read back as written, and refused with one
 //! line when they are of another version, of another model, or make no sense.
 
+use seam_tuner::plan::Inputs;
 use seam_tuner::profile::{ModelRef, Times};
 use seam_tuner::{
     CloudProfile, Constraints, Environment, Error, Objective, Plan, Profile, Request,
@@ -24,6 +25,7 @@ fn planned(edge: &Profile, cloud: &CloudProfile) -> Result<Plan, Error> {
         outline: &outline(&ROWS),
         edge,
         cloud,
+        inputs: Inputs::of(edge, cloud),
         environment: environment(),
         objective: Objective::Best,
         constraints: Constraints::default(),

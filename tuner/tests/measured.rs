@@ -8,6 +8,7 @@ use seam_runtime::graph::{Candidate, Element, Graph, Op, Step, StepData, Tensor,
 use seam_runtime::{Model, Options, Pack, Session, writer};
 use seam_tuner::choose::choose;
 use seam_tuner::measure::{Effort, profile};
+use seam_tuner::plan::Inputs;
 use seam_tuner::{
     CloudProfile, Constraints, Environment, Objective, Outline, Plan, Profile, Request,
 };
@@ -125,6 +126,7 @@ fn a_prefix_is_profiled_as_far_as_it_reaches_and_can_be_planned_for() {
             outline,
             edge: &profile,
             cloud: &cloud,
+            inputs: Inputs::of(&profile, &cloud),
             environment,
             objective: Objective::Best,
             constraints: Constraints::default(),

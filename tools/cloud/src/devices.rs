@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use seam_runtime::graph::Graph;
+use seam_tuner::plan::Inputs;
 use seam_tuner::profile::{CloudProfile, ModelRef, Profile};
 use seam_tuner::{Constraints, Environment, Objective, Outline, Plan, Request, units};
 use serde::Deserialize;
@@ -137,9 +138,15 @@ pub(crate) async fn plan(
         Some(deepest) => outline.up_to(&deepest.name),
         None => outline,
     };
-    let constraints = Constraints::default();
-    let request =
-        Request { outline: &outline, edge: &edge, cloud, environment, objective, constraints };
+    let request = Request {
+        outline: &outline,
+        edge: &edge,
+        cloud,
+        inputs: Inputs::of(&edge, cloud),
+        environment,
+        objective,
+        constraints: Constraints::default(),
+    };
     // 409: the profiles are sound, yet they admit no point or lack one.
     let plan = Plan::new(&request).map_err(|e| Failure::conflict(e.to_string()))?;
     Ok(([(header::CONTENT_TYPE, "application/json")], plan.to_json()).into_response())

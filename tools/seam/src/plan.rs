@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use seam_runtime::{Model, writer};
 use seam_tuner::constraints::{Constraints, Pin};
 use seam_tuner::general::general_cut;
+use seam_tuner::plan::Inputs;
 use seam_tuner::{
     CloudProfile, Environment, Map, Objective, Outline, Plan, Profile, Request, units,
 };
@@ -81,6 +82,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         outline: &outline,
         edge: &edge,
         cloud: &cloud,
+        inputs: Inputs::of(&edge, &cloud),
         environment: Environment::new(args.uplink, args.rtt, args.cloud_load)?,
         objective: args.objective,
         constraints: Constraints {

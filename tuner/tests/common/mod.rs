@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test file uses its part")]
 
 use seam_tuner::outline::OutlinePoint;
+use seam_tuner::plan::Inputs;
 use seam_tuner::profile::{
     BoundaryTensor, CLOUD_PROFILE_SCHEMA, CloudProfile, Device, Method, ModelRef, PROFILE_SCHEMA,
     PointProfile, Profile, StepProfile, TailProfile, Times,
@@ -57,6 +58,7 @@ pub(crate) fn plan(
         outline: &outline,
         edge: &edge,
         cloud: &cloud,
+        inputs: Inputs::of(&edge, &cloud),
         environment,
         objective,
         constraints,
