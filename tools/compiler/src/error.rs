@@ -210,6 +210,19 @@ pub enum Error {
         /// What it answered, on one line.
         reason: String,
     },
+    /// A sum of products of codes that may pass 32 bits under the paper's scheme.
+    #[error(
+        "layer {layer} sums {depth} products of codes, the paper's scheme holds {most}: \
+         use the integer scheme"
+    )]
+    SchemeDepth {
+        /// The layer.
+        layer: String,
+        /// Products in its sums.
+        depth: usize,
+        /// Products that 32 bits hold for sure.
+        most: usize,
+    },
     /// The edge's side: a `.seam` file, an image.
     #[error(transparent)]
     Runtime(#[from] seam_runtime::Error),

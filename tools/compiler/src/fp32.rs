@@ -245,7 +245,11 @@ impl Tail {
         self.run_reals(&reals)
     }
 
-    fn run_reals(&self, reals: &[f32]) -> Result<Vec<f32>, Error> {
+    /// Runs on the reals of the one tensor that crosses, in ONNX's order.
+    ///
+    /// # Errors
+    /// There are more or fewer than the tensor holds, or the FP32 engine fails.
+    pub fn run_reals(&self, reals: &[f32]) -> Result<Vec<f32>, Error> {
         guarded("run the network", || {
             let mut value: TValue = Tensor::from_shape(&self.dims, reals)?.into();
             for part in &self.parts {

@@ -10,6 +10,7 @@
 //! | steps + ranges → [`Graph`](seam_runtime::graph::Graph) and weights | [`compile`] |
 //! | what runs behind a point, as a standalone ONNX file | [`cut()`] |
 //! | what runs behind a point, in memory | [`fp32`] |
+//! | the paper's own quantization, step by step | [`scheme`] |
 #![forbid(unsafe_code)]
 
 pub mod calibrate;
@@ -23,6 +24,7 @@ mod lower;
 mod network;
 mod onnx;
 mod quantize;
+pub mod scheme;
 
 use std::path::Path;
 
@@ -34,6 +36,7 @@ pub use fp32::Engine;
 pub use network::Network;
 pub use onnx::export::save;
 pub use quantize::{Options, compile};
+pub use scheme::PaperScheme;
 pub use tract_onnx::pb;
 
 /// Reads an ONNX file (operator sets 9 to 22) and folds it.

@@ -251,6 +251,11 @@ impl Network {
         Shape::new(dims[2], dims[3], dims[1])
     }
 
+    /// Name of the value that is the network's answer.
+    pub fn output(&self) -> &str {
+        &self.output
+    }
+
     /// Dimensions of the output, where they could be inferred.
     pub fn output_dims(&self) -> Option<&[usize]> {
         self.shapes.get(&self.output).map(Vec::as_slice)

@@ -12,12 +12,14 @@ use seam_runtime::{Model, Session, preprocess, session};
 use serde_json::json;
 
 use crate::images::{self, Item};
+use crate::scheme;
 
 /// Compares INT8 with FP32 on labelled images: top-1, top-5, agreement, SQNR of the logits
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example:
-  seam eval resnet18.seam --images val/ --labels val/labels.csv --at res4a")]
+  seam eval resnet18.seam --images val/ --labels val/labels.csv --at res4a
+  seam eval resnet18.seam --images val/ --labels val/labels.csv --scheme paper --calibrate photos/")]
 pub(crate) struct Args {
     /// The compiled network; NET.onnx must stand beside it
     #[arg(value_name = "NET.seam")]
@@ -37,12 +39,28 @@ pub(crate) struct Args {
     /// Leaves the first, then every K-th row out: those that calibration took
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     leave_out_every: Option<u32>,
-    /// Most images
+    /// Most images [default: all, and 20 with --scheme paper]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    /// `paper` runs the paper's own quantization step by step, slowly, and compares it with the
+    /// integer path at every point
+    #[arg(long, value_enum, default_value_t = Scheme::Integer)]
+    scheme: Scheme,
+    /// Images that give the paper's scheme its thresholds; the first 20 are taken
+    #[arg(long, value_name = "DIR", required_if_eq("scheme", "paper"))]
+    calibrate: Option<PathBuf>,
     /// Prints JSON
     #[arg(long)]
     json: bool,
+}
+
+/// Whose quantization runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Scheme {
+    /// The kernels': integers throughout, a scale for each channel of weights.
+    Integer,
+    /// The paper's: Formula 1 and 2, a pair of thresholds for each tensor.
+    Paper,
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
@@ -64,9 +82,23 @@ pub(crate) fn run(args: Args) -> Result<()> {
         .enumerate()
         .filter(|(i, _)| !left_out(*i))
         .map(|(_, item)| item)
-        .take(args.limit.unwrap_or(usize::MAX))
+        .take(args.limit.unwrap_or(match args.scheme {
+            Scheme::Integer => usize::MAX,
+            Scheme::Paper => scheme::IMAGES,
+        }))
         .collect();
     ensure!(!items.is_empty(), "no image is left: use a smaller --leave-out-every");
+    if let (Scheme::Paper, Some(folder)) = (args.scheme, &args.calibrate) {
+        let points = match args.at {
+            Some(_) => vec![point],
+            None => model.graph().points().filter(|p| *p <= point).collect(),
+        };
+        let calibration = images::list(folder, None)?;
+        let compared =
+            scheme::compare(&model, &engine, &points, &calibration, &items, args.label_offset)?;
+        scheme::print(&compared, args.json);
+        return Ok(());
+    }
     let scores = evaluate(&model, &engine, &[point], &items, args.label_offset)?;
     print(&scores[0], model.graph().point_name(point), args.json);
     Ok(())
@@ -171,7 +203,7 @@ pub(crate) fn evaluate(
 }
 
 /// The network both ways: FP32 throughout, and INT8 up to each of several points.
-struct Split<'a> {
+pub(crate) struct Split<'a> {
     model: &'a Model,
     engine: &'a Engine,
     session: Session,
@@ -181,7 +213,11 @@ struct Split<'a> {
 }
 
 impl<'a> Split<'a> {
-    fn new(model: &'a Arc<Model>, engine: &'a Engine, points: &[Point]) -> Result<Split<'a>> {
+    pub(crate) fn new(
+        model: &'a Arc<Model>,
+        engine: &'a Engine,
+        points: &[Point],
+    ) -> Result<Split<'a>> {
         let graph = model.graph();
         let deepest = points.iter().copied().max().unwrap_or(Point::Input);
         let options = session::Options { point: Some(deepest), ..session::Options::from_env()? };
@@ -203,7 +239,7 @@ impl<'a> Split<'a> {
     }
 
     /// The answer in FP32, and in INT8 up to each of the points.
-    fn answers(&mut self, item: &Item) -> Result<(Vec<f32>, Vec<Vec<f32>>)> {
+    pub(crate) fn answers(&mut self, item: &Item) -> Result<(Vec<f32>, Vec<Vec<f32>>)> {
         let graph = self.model.graph();
         let input = graph.tensor(graph.input).shape;
         let pixels = images::pixels(&item.path, &graph.preprocess, input)?;
@@ -227,6 +263,13 @@ impl<'a> Split<'a> {
             });
         }
         Ok((fp32, int8))
+    }
+
+    /// What crossed at `point` when [`Split::answers`] ran last; nothing where it is none of the
+    /// points, or `output`.
+    pub(crate) fn boundary(&self, point: Point) -> &[u8] {
+        let frame = self.frames.iter().find(|(p, _)| *p == point);
+        frame.and_then(|(_, frame)| frame.as_ref()).map_or(&[], Frame::tensor)
     }
 
     /// The session's answer in the order of the network's, NCHW.

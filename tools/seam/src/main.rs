@@ -18,7 +18,9 @@ mod profile_cloud;
 mod quantize;
 mod quantized;
 mod report;
+mod scheme;
 mod stages;
+mod table;
 
 /// Cuts a trained network in two: INT8 on an edge board, FP32 in the cloud.
 #[derive(Parser)]

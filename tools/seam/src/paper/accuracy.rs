@@ -15,8 +15,8 @@ use seam_runtime::graph::Point;
 use seam_runtime::{Model, Preprocess, writer};
 use serde::Deserialize;
 
-use super::table::Table;
 use crate::images::{self, Item};
+use crate::table::Table;
 use crate::{eval, quantize};
 
 /// Options of `seam paper` that concern accuracy.

@@ -3,8 +3,8 @@
 
 use seam_tuner::modes::{Place, Precision, Side, places};
 
-use super::table::Table;
 use crate::nets::{self, Net};
+use crate::table::Table;
 
 /// Table 1: GoogLeNet's first inception block.
 pub(crate) fn inception() -> Table {

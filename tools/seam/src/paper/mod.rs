@@ -10,7 +10,7 @@
 //! | from either to a column of Table 3 | `outcome.rs` |
 //! | Table 3's accuracy, on trained networks | `accuracy.rs` |
 //! | Figure 3 | `figure.rs` |
-//! | tables on the terminal, as Markdown and as CSV | `table.rs` |
+//! | tables on the terminal, as Markdown and as CSV | `crate::table` |
 
 mod accuracy;
 mod blocks;
@@ -20,7 +20,6 @@ mod measured;
 mod outcome;
 mod points;
 mod reconstruction;
-mod table;
 #[cfg(test)]
 mod tests;
 
@@ -34,11 +33,11 @@ use seam_tuner::profile::Device;
 use serde::Serialize;
 
 use crate::stages::Stages;
+use crate::table::Table;
 use cases::{CASES, Case};
 use figure::Figure;
 use outcome::Outcome;
 use reconstruction::LABEL;
-use table::Table;
 
 /// The tables and the figure of the paper, from networks of true shapes
 ///

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::cases::{Case, KB};
 use super::points::{paper_bytes, points, reduction};
-use super::table::Table;
 use crate::nets::Net;
+use crate::table::Table;
 
 /// A column of Table 3.
 #[derive(Clone, Debug, Serialize)]
