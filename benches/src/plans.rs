@@ -5,11 +5,11 @@ use seam_tuner::layer_graph::{Node, Value};
 use seam_tuner::outline::OutlinePoint;
 use seam_tuner::plan::Inputs;
 use seam_tuner::profile::{
-    CLOUD_PROFILE_SCHEMA, Device, Method, ModelRef, PROFILE_SCHEMA, PointProfile, SEAM_VERSION, StepProfile,
-    TailProfile, Times,
+    CLOUD_PROFILE_SCHEMA, Device, Method, ModelRef, PROFILE_SCHEMA, PointProfile, SEAM_VERSION,
+    StepProfile, TailProfile, Times,
 };
 use seam_tuner::{
-    CloudProfile, Constraints, Environment, LayerGraph, Objective, Outline, Profile, Request,
+    CloudProfile, Constraints, Environment, LayerGraph, Objective, Outline, Profile, Request, Work,
     candidates,
 };
 

@@ -251,7 +251,11 @@ type Cell = fn(&PlannedPoint) -> String;
 impl Inputs {
     /// The hashes of both profiles.
     pub fn of(edge: &Profile, cloud: &CloudProfile) -> Inputs {
-        Inputs { edge_profile_sha256: edge.sha256(), cloud_profile_sha256: cloud.sha256() }
+        Inputs {
+            edge_profile_sha256: edge.sha256(),
+            cloud_profile_sha256: cloud.sha256(),
+            fitted_from: edge.fitted_from.clone(),
+        }
     }
 }
 
