@@ -124,4 +124,7 @@ pub enum Error {
     /// A word is no objective.
     #[error("{0:?} is no objective: use best or fastest")]
     Objective(String),
+    /// A word is no choice of codecs.
+    #[error("{0:?} is no codec: use auto, none or one of {known}", known = seam_runtime::Codec::names())]
+    Codec(String),
 }

@@ -9,6 +9,7 @@
 //! | the network as the paper's rules see it | [`layer_graph`] |
 //! | the points that the rules admit | [`mod@candidates`] |
 //! | times of a session on the board | [`measure`] (the board itself: [`device`]) |
+//! | what codecs make of boundaries | [`compression`] |
 //! | the kernel for every convolution | [`mod@choose`] |
 //! | what was measured, as JSON | [`profile`] |
 //! | what lies between board and cloud | [`environment`] |
@@ -21,6 +22,7 @@
 
 pub mod candidates;
 pub mod choose;
+pub mod compression;
 pub mod device;
 pub mod environment;
 mod error;
@@ -33,6 +35,7 @@ pub mod profile;
 pub mod units;
 
 pub use candidates::{Candidate, candidates};
+pub use compression::CodecChoice;
 pub use environment::Environment;
 pub use error::Error;
 pub use layer_graph::LayerGraph;

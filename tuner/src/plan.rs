@@ -5,12 +5,14 @@
 use std::fmt;
 use std::path::Path;
 
+use seam_runtime::Codec;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::compression::CodecChoice;
 use crate::environment::Environment;
 use crate::partition::{Objective, algorithm1};
-use crate::prediction::{Prediction, measured_points, predict};
+use crate::prediction::{MeasuredPoint, Prediction, crossings, measured_points, predict};
 use crate::profile::{self, CloudProfile, Document, ModelRef, Profile};
 use crate::units::{show_bytes, show_nanoseconds, show_rate};
 
@@ -39,6 +41,10 @@ pub struct Plan {
     pub best: Option<String>,
     /// The point of least total.
     pub fastest: String,
+    /// What [`Plan::chosen`] would be if every boundary crossed raw; none where no codec could be
+    /// chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<RawChoice>,
     /// Every point, shallowest first.
     pub points: Vec<PlannedPoint>,
 }
@@ -52,6 +58,15 @@ pub struct Inputs {
     pub cloud_profile_sha256: String,
 }
 
+/// The choice without codecs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RawChoice {
+    /// The point to cut at.
+    pub chosen: String,
+    /// What it takes, in nanoseconds.
+    pub total_ns: f64,
+}
+
 /// A row of the plan's table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlannedPoint {
@@ -59,15 +74,16 @@ pub struct PlannedPoint {
     pub name: String,
     /// Steps that run on the edge.
     pub steps: u32,
-    /// Bytes that cross the uplink.
-    pub bytes: u64,
-    /// What it takes.
+    /// What it takes, with the codec that suits the environment.
     #[serde(flatten)]
     pub predicted: Prediction,
+    /// What it takes if its boundary crosses raw, in nanoseconds.
+    pub raw_total_ns: f64,
 }
 
 impl Plan {
-    /// Plans for the `points` of `model` (`input` first, shallowest first).
+    /// Plans for the `points` of `model` (`input` first, shallowest first), whose boundaries may
+    /// cross by the codecs of `choice`.
     ///
     /// # Errors
     /// A profile is of another model or lacks one of the points, or the objective admits none.
@@ -78,8 +94,12 @@ impl Plan {
         cloud: &CloudProfile,
         environment: Environment,
         objective: Objective,
+        choice: CodecChoice,
     ) -> Result<Plan, Error> {
-        let measured = measured_points(model, points, edge, cloud)?;
+        let measured: Vec<MeasuredPoint> = measured_points(model, points, edge, cloud)?
+            .into_iter()
+            .map(|point| choice.restrict(point))
+            .collect();
         let choose = |objective| {
             algorithm1(&measured, &environment, objective).map(|i| measured[i].name.clone())
         };
@@ -89,11 +109,18 @@ impl Plan {
             Objective::Best => best.clone().ok_or(Error::NoPoint("best"))?,
             Objective::Fastest => fastest.clone(),
         };
-        let row = |point: &crate::MeasuredPoint| PlannedPoint {
+        let raw = measured.iter().any(|point| !point.codecs.is_empty()).then(|| {
+            let raw: Vec<MeasuredPoint> =
+                measured.iter().cloned().map(|point| CodecChoice::None.restrict(point)).collect();
+            let at = algorithm1(&raw, &environment, objective)?;
+            let total_ns = predict(&raw[at], &environment).total_ns;
+            Some(RawChoice { chosen: raw[at].name.clone(), total_ns })
+        });
+        let row = |point: &MeasuredPoint| PlannedPoint {
             name: point.name.clone(),
             steps: point.steps,
-            bytes: point.bytes,
             predicted: predict(point, &environment),
+            raw_total_ns: crossings(point, &environment).next().map_or(0.0, |raw| raw.total_ns),
         };
         Ok(Plan {
             schema: PLAN_SCHEMA.into(),
@@ -107,6 +134,7 @@ impl Plan {
             chosen,
             best,
             fastest,
+            raw: raw.flatten(),
             points: measured.iter().map(row).collect(),
         })
     }
@@ -144,6 +172,11 @@ impl Plan {
         self.points.iter().find(|point| point.name == name)
     }
 
+    /// How the boundary of [`Plan::chosen`] crosses; none where it does so raw, or nothing crosses.
+    pub fn codec(&self) -> Option<Codec> {
+        self.point(&self.chosen)?.predicted.codec
+    }
+
     /// What `name` was chosen as: `best`, `fastest`, both or nothing.
     fn mark(&self, name: &str) -> &'static str {
         match (self.best.as_deref() == Some(name), self.fastest == name) {
@@ -166,34 +199,51 @@ impl fmt::Display for Plan {
             show_rate(uplink_bytes_per_s),
             show_nanoseconds(rtt_ns),
         )?;
-        let header = ["point", "crosses", "edge", "encode", "upload", "rtt", "cloud", "total ms"];
-        let mut rows = vec![(header.map(String::from), "")];
-        for PlannedPoint { name, bytes, predicted, .. } in &self.points {
+        let coded = self.raw.is_some();
+        // The columns of codecs are left out where there are none.
+        let row = |cells: [String; 11]| -> Vec<String> {
+            let shown = |i: &usize| coded || ![2, 7, 10].contains(i);
+            cells.into_iter().enumerate().filter(|(i, _)| shown(i)).map(|(_, cell)| cell).collect()
+        };
+        let header = [
+            "point", "crosses", "by", "edge", "encode", "upload", "rtt", "decode", "cloud",
+            "total ms", "raw ms",
+        ];
+        let mut rows = vec![(row(header.map(String::from)), "")];
+        for PlannedPoint { name, predicted, raw_total_ns, .. } in &self.points {
             let ms = |ns: f64| format!("{:.2}", ns / 1e6);
             let cells = [
                 name.clone(),
-                show_bytes(*bytes),
+                show_bytes(predicted.bytes),
+                predicted.codec.map_or("raw", Codec::name).into(),
                 ms(predicted.edge_ns),
                 ms(predicted.encode_ns),
                 ms(predicted.upload_ns),
                 ms(predicted.rtt_ns),
+                ms(predicted.decode_ns),
                 ms(predicted.cloud_ns),
                 ms(predicted.total_ns),
+                ms(*raw_total_ns),
             ];
-            rows.push((cells, self.mark(name)));
+            rows.push((row(cells), self.mark(name)));
         }
         let width = |column: usize| {
             rows.iter().map(|(cells, _)| cells[column].chars().count()).max().unwrap_or(0)
         };
-        let widths: [usize; 8] = std::array::from_fn(width);
+        let widths: Vec<usize> = (0..rows[0].0.len()).map(width).collect();
         for (cells, mark) in &rows {
             let mut line = format!("{:<w$}", cells[0], w = widths[0]);
-            for (cell, w) in cells.iter().zip(widths).skip(1) {
+            for (cell, w) in cells.iter().zip(&widths).skip(1) {
                 line += &format!("  {cell:>w$}");
             }
             line += &format!("  {mark}");
             writeln!(f, "{}", line.trim_end())?;
         }
-        write!(f, "cut at {} ({})", self.chosen, self.objective)
+        let by = self.codec().map_or(String::new(), |codec| format!(" by {codec}"));
+        write!(f, "cut at {}{by} ({})", self.chosen, self.objective)?;
+        if let Some(RawChoice { chosen, total_ns }) = &self.raw {
+            write!(f, "; without codecs at {chosen}, in {}", show_nanoseconds(*total_ns))?;
+        }
+        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use seam_runtime::graph::{Candidate, Element, Graph, Op, Step, StepData, Tensor,
 use seam_runtime::{Model, Options, Pack, Session, writer};
 use seam_tuner::choose::choose;
 use seam_tuner::measure::{Effort, profile};
-use seam_tuner::{CloudProfile, Environment, Objective, Plan, Profile};
+use seam_tuner::{CloudProfile, CodecChoice, Environment, Objective, Plan, Profile};
 
 mod common;
 
@@ -117,7 +117,15 @@ fn a_prefix_is_profiled_as_far_as_it_reaches_and_can_be_planned_for() {
     let environment = Environment::of_uplink(1e6).unwrap();
     let plan = |points: &[&'static str]| {
         let points = points.iter().copied();
-        Plan::new(&profile.model, points, &profile, &cloud, environment, Objective::Best)
+        Plan::new(
+            &profile.model,
+            points,
+            &profile,
+            &cloud,
+            environment,
+            Objective::Best,
+            CodecChoice::Auto,
+        )
     };
     assert_eq!(plan(&["input", "conv1"]).unwrap().chosen, "conv1");
     assert!(plan(&["input", "conv1", "conv2"]).unwrap_err().to_string().contains("conv2"));

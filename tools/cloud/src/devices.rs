@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use seam_runtime::graph::Graph;
 use seam_tuner::profile::{CloudProfile, ModelRef, Profile};
-use seam_tuner::{Environment, Objective, Plan, units};
+use seam_tuner::{CodecChoice, Environment, Objective, Plan, units};
 use serde::Deserialize;
 
 use crate::failure::Failure;
@@ -37,6 +37,8 @@ pub(crate) struct PlanQuery {
     load: Option<f64>,
     /// `best` by default.
     objective: Option<String>,
+    /// `auto` by default, `none` or a codec's name.
+    codec: Option<String>,
 }
 
 impl Devices {
@@ -129,12 +131,14 @@ pub(crate) async fn plan(
     .map_err(bad)?;
     let objective: Objective =
         query.objective.as_deref().map_or(Ok(Objective::Best), str::parse).map_err(bad)?;
+    let codecs: CodecChoice =
+        query.codec.as_deref().map_or(Ok(CodecChoice::Auto), str::parse).map_err(bad)?;
     let edge = read(host.devices.file(device, net)?, device, net).await?;
     let cloud = own(host, net).await?;
     let model = ModelRef::new(&net.name, &net.model.id());
     let points = edge.points.iter().map(|point| point.name.as_str());
     // 409: the profiles are sound, yet they admit no point or lack one.
-    let plan = Plan::new(&model, points, &edge, cloud, environment, objective)
+    let plan = Plan::new(&model, points, &edge, cloud, environment, objective, codecs)
         .map_err(|e| Failure::conflict(e.to_string()))?;
     Ok(([(header::CONTENT_TYPE, "application/json")], plan.to_json()).into_response())
 }

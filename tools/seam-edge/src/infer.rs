@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use seam_runtime::boundary::{Frame, tail_name};
 use seam_runtime::graph::{Element, Point};
 use seam_runtime::preprocess::{Pixels, Tables, codes};
-use seam_runtime::{Model, Options, Session};
+use seam_runtime::{Codec, Model, Options, Session};
 use serde::{Serialize, Serializer};
 
 use crate::{Client, Error};
@@ -101,6 +101,25 @@ impl Inference {
             (_, Element::F32) => unreachable!("the reader refuses a model whose input is no u8"),
         };
         Ok(Inference { model, point, edge, cloud })
+    }
+
+    /// From now on the boundary crosses by `codec`, where it has one (codes and pixels do) and the
+    /// host knows it; raw otherwise. [`Inference::codec`] says which it is.
+    ///
+    /// # Errors
+    /// The host cannot be asked what it knows.
+    pub fn with_codec(mut self, codec: Codec) -> Result<Inference, Error> {
+        if let Some(cloud) = &mut self.cloud {
+            if cloud.client.codecs()?.contains(&codec) {
+                cloud.frame = Frame::coded(self.model.graph(), self.point, None, codec);
+            }
+        }
+        Ok(self)
+    }
+
+    /// The codec by which the boundary crosses; a tensor that would not shrink crosses raw even so.
+    pub fn codec(&self) -> Option<Codec> {
+        self.cloud.as_ref().and_then(|cloud| cloud.frame.codec())
     }
 
     /// Where the network is cut.

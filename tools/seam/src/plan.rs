@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use seam_runtime::graph::Point;
 use seam_runtime::{Model, writer};
 use seam_tuner::profile::ModelRef;
-use seam_tuner::{CloudProfile, Environment, Objective, Plan, Profile, units};
+use seam_tuner::{CloudProfile, CodecChoice, Environment, Objective, Plan, Profile, units};
 
 /// Finds the point to cut at, from the profiles of board and cloud and the uplink between them.
 ///
@@ -37,6 +37,11 @@ pub(crate) struct Args {
     /// best or fastest.
     #[arg(long, value_name = "OBJECTIVE", default_value_t = Objective::Best)]
     objective: Objective,
+    /// Codecs that boundaries may cross by: auto, none, or one's name.
+    ///
+    /// Only what both profiles have measured is used: the board's needs --images.
+    #[arg(long, value_name = "CODEC", default_value_t = CodecChoice::Auto)]
+    codec: CodecChoice,
     /// Also writes the plan there.
     #[arg(short, long, value_name = "PLAN.json")]
     output: Option<PathBuf>,
@@ -68,7 +73,7 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
     let reached = |point: &Point| *point <= model.reaches();
     let points = graph.points().filter(reached).map(|point| graph.point_name(point));
     let name = ModelRef::new(&graph.name, &model.id());
-    Ok(Plan::new(&name, points, &edge, &cloud, environment, args.objective)?)
+    Ok(Plan::new(&name, points, &edge, &cloud, environment, args.objective, args.codec)?)
 }
 
 /// Reads a profile; its errors begin with the file's name, unless they hold it already.

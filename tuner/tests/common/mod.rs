@@ -39,6 +39,7 @@ pub(crate) fn edge(rows: &[Row]) -> Profile {
         frame_bytes: bytes,
         edge_ns: Times::exactly(edge_ms * 1e6),
         encode_ns: Times::exactly(0.0),
+        codecs: Vec::new(),
     });
     let steps = (1..rows.len()).map(|i| StepProfile {
         name: format!("step{i}"),
@@ -61,10 +62,11 @@ pub(crate) fn edge(rows: &[Row]) -> Profile {
 }
 
 pub(crate) fn cloud(rows: &[Row]) -> CloudProfile {
-    let tails = rows
-        .iter()
-        .filter(|row| row.0 != "output")
-        .map(|row| TailProfile { name: row.0.into(), tail_ns: Times::exactly(row.3 * 1e6) });
+    let tails = rows.iter().filter(|row| row.0 != "output").map(|row| TailProfile {
+        name: row.0.into(),
+        tail_ns: Times::exactly(row.3 * 1e6),
+        codecs: Vec::new(),
+    });
     CloudProfile {
         schema: CLOUD_PROFILE_SCHEMA.into(),
         model: model(),
