@@ -188,6 +188,23 @@ pub enum Error {
     )]
     OtherModel,
 
+    /// No codec of that name.
+    #[error("no codec `{name}`: this version has {known}")]
+    NoCodec {
+        /// Asked for.
+        name: String,
+        /// The codecs there are.
+        known: String,
+    },
+    /// Bytes that stand for no tensor.
+    #[error("these are no {codec} bytes of a tensor of this shape ({cause}): encode it again")]
+    Encoded {
+        /// The codec.
+        codec: &'static str,
+        /// What is wrong with them.
+        cause: String,
+    },
+
     /// A preprocessing rule that cannot be read.
     #[error("preprocessing: {0}")]
     Preprocess(String),

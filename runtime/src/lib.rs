@@ -12,7 +12,7 @@
 //! | where every tensor lies | [`memory`] |
 //! | weights laid out for a device | [`pack`] |
 //! | step to kernel calls, one after the other | `prepare`, [`session`] |
-//! | the request that crosses the uplink | [`boundary`] |
+//! | the request that crosses the uplink | [`boundary`], in fewer bytes by a [`codec`] |
 
 #![deny(unsafe_code)]
 
@@ -20,6 +20,7 @@
 compile_error!("weights are read where they lie in a little-endian file");
 
 pub mod boundary;
+pub mod codec;
 pub mod error;
 pub mod format;
 pub mod graph;
@@ -38,6 +39,7 @@ pub mod session;
 pub mod validate;
 pub mod writer;
 
+pub use codec::Codec;
 pub use error::{Error, Result};
 pub use graph::{Graph, Point, TensorId};
 pub use model::Model;

@@ -16,7 +16,7 @@ use seam_tests::host::Host;
 use seam_tests::onnx;
 use seam_tuner::measure::{Effort, profile};
 use seam_tuner::profile::Times;
-use seam_tuner::{Objective, Profile};
+use seam_tuner::{CodecChoice, Objective, Profile};
 
 const BOARD: &str = "board";
 
@@ -136,7 +136,8 @@ fn the_cut_moves_once_the_link_has_changed_and_moves_back() {
     let relay = Relay::to(host.address, fast);
     let cloud = client(&format!("http://{}", relay.address));
     let objective = Objective::Fastest;
-    let mut adaptive = Adaptive::new(model, options(), cloud, BOARD, objective).unwrap();
+    let mut adaptive =
+        Adaptive::new(model, options(), cloud, BOARD, objective, CodecChoice::Auto).unwrap();
     let (decision, answer) = adaptive.run(&image(0)).unwrap();
     assert_ne!(decision.point, Point::Output);
     assert!(answer.uploaded > 0 && decision.environment.is_some());
@@ -161,7 +162,8 @@ fn a_host_that_goes_is_told_of_once_and_used_again_when_it_is_back() {
     let (url, listen) = (host.url(), host.address.to_string());
     client(&url).push_profile(BOARD, &slow_at_the_end(&model)).unwrap();
     let mut adaptive =
-        Adaptive::new(model, options(), client(&url), BOARD, Objective::Best).unwrap();
+        Adaptive::new(model, options(), client(&url), BOARD, Objective::Best, CodecChoice::Auto)
+            .unwrap();
     let (decision, _) = adaptive.run(&image(0)).unwrap();
     assert_ne!(decision.point, Point::Output);
     assert!(decision.event.is_none());
@@ -202,7 +204,9 @@ fn a_host_that_was_never_there_is_told_of_with_the_first_image() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let new = |model| Adaptive::new(model, options(), client(&url), BOARD, Objective::Best);
+    let new = |model| {
+        Adaptive::new(model, options(), client(&url), BOARD, Objective::Best, CodecChoice::Auto)
+    };
     let mut adaptive = new(model.clone()).unwrap();
     let (decision, _) = adaptive.run(&image(0)).unwrap();
     assert_eq!((decision.point, decision.environment), (Point::Output, None));
@@ -222,7 +226,9 @@ fn a_host_without_this_boards_profile_is_no_host_that_is_away() {
     let model = Arc::new(Model::open(&onnx::quantized(folder.path(), "small", 1)).unwrap());
     let host = Host::start(Config::new(folder.path()));
     let client = client(&host.url());
-    let Err(error) = Adaptive::new(model, options(), client, BOARD, Objective::Best) else {
+    let Err(error) =
+        Adaptive::new(model, options(), client, BOARD, Objective::Best, CodecChoice::Auto)
+    else {
         panic!("refused")
     };
     assert!(error.is_not_found(), "{error}");

@@ -1,5 +1,5 @@
 //! After `Session::new` nothing allocates: not a run, not a timed run, not the encoding of a
-//! boundary. Counted by the process's allocator, over a net with convolutions, depthwise and fully
+//! boundary, raw or by a codec. Counted by the process's allocator, over a net with convolutions, depthwise and fully
 //! connected layers, pools, adds and concats, in place and copied.
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use seam_kernels::Isa;
 use seam_runtime::boundary::Frame;
-use seam_runtime::{Model, Options, Pack, Point, Session, preprocess, writer};
+use seam_runtime::{Codec, Model, Options, Pack, Point, Session, preprocess, writer};
 use seam_tests::nets::{self, Random};
 
 struct Counting;
@@ -65,8 +65,11 @@ fn nothing_allocates_after_the_session_is_made() {
         for (threads, pack) in [1, 2].into_iter().flat_map(|n| packs.iter().map(move |p| (n, p))) {
             let options = Options { threads, pack: pack.clone(), ..Options::new(isa) };
             let mut session = Session::new(model.clone(), options).unwrap();
-            let mut frames: Vec<Frame> =
-                graph.points().map(|point| Frame::new(&graph, point, None)).collect();
+            let frames = |point| {
+                let coded = Codec::ALL.map(|codec| Frame::coded(&graph, point, None, codec));
+                coded.into_iter().chain([Frame::new(&graph, point, None)])
+            };
+            let mut frames: Vec<Frame> = graph.points().flat_map(frames).collect();
             let mut ns = vec![0; graph.steps.len()];
             let mut values = vec![0.0; 10];
             let mut sum = 0;

@@ -9,9 +9,11 @@ use seam_runtime::{Model, Options, Session};
 use seam_tests::host::Host;
 use seam_tests::onnx;
 use seam_tuner::measure::{Effort, profile};
-use seam_tuner::{Environment, Objective, Profile};
+use seam_tuner::{CodecChoice, Environment, Objective, Profile};
 
 const EFFORT: Effort = Effort { warm_up: 1, target: 0.5, cap: Duration::from_millis(100) };
+
+const AUTO: CodecChoice = CodecChoice::Auto;
 
 fn profiled(model: &Arc<Model>) -> Profile {
     let mut session = Session::new(model.clone(), Options::from_env().unwrap()).unwrap();
@@ -33,7 +35,7 @@ fn a_pushed_profile_gives_plans_and_outlives_the_host() {
     {
         let host = Host::start(config.clone());
         let client = client(&host);
-        let error = client.plan("board", "small", environment, Objective::Best).unwrap_err();
+        let error = client.plan("board", "small", environment, Objective::Best, AUTO).unwrap_err();
         assert!(error.is_not_found() && error.to_string().contains("push"), "{error}");
         client.push_profile("board", &profile).unwrap();
         // A second one takes the first one's place.
@@ -42,7 +44,7 @@ fn a_pushed_profile_gives_plans_and_outlives_the_host() {
     let host = Host::start(config);
     let client = client(&host);
     for objective in Objective::ALL {
-        let plan = client.plan("board", "small", environment, objective).unwrap();
+        let plan = client.plan("board", "small", environment, objective, AUTO).unwrap();
         assert_eq!(plan.model.sha256, model.id_hex());
         assert_eq!(plan.inputs.edge_profile_sha256, profile.sha256());
         assert_eq!(plan.environment, environment);
@@ -53,9 +55,9 @@ fn a_pushed_profile_gives_plans_and_outlives_the_host() {
     }
     // An uplink so slow that every byte counts: nothing but `output` can win.
     let slow = Environment::of_uplink(1.0).unwrap();
-    let plan = client.plan("board", "small", slow, Objective::Fastest).unwrap();
+    let plan = client.plan("board", "small", slow, Objective::Fastest, AUTO).unwrap();
     assert_eq!((plan.chosen.as_str(), plan.fastest.as_str()), ("output", "output"));
-    let error = client.plan("unknown", "small", slow, Objective::Best).unwrap_err();
+    let error = client.plan("unknown", "small", slow, Objective::Best, AUTO).unwrap_err();
     assert!(error.is_not_found(), "{error}");
 }
 
@@ -139,6 +141,7 @@ fn what_is_no_profile_or_no_environment_is_refused_with_its_cause() {
         ("model=small&uplink=1MB/s&load=x", "load"),
         ("model=small&uplink=1MB/s&load=-1", "load"),
         ("model=small&uplink=1MB/s&objective=cheapest", "cheapest"),
+        ("model=small&uplink=1MB/s&codec=gzip", "gzip"),
     ] {
         let path = format!("/v2/seam/devices/b/plan?{query}");
         let response = host.ask("GET", &path, &[], b"");

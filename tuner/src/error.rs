@@ -179,4 +179,7 @@ pub enum Error {
     /// A word pins no layer.
     #[error("{0:?} pins no layer: write LAYER, LAYER=edge or LAYER=cloud")]
     Pin(String),
+    /// A word is no choice of codecs.
+    #[error("{0:?} is no codec: use auto, none or one of {known}", known = seam_runtime::Codec::names())]
+    Codec(String),
 }

@@ -19,7 +19,7 @@ use crate::cut::{CostGraph, CostNode, CostTensor, Cut, Place};
 use crate::layer_graph::Value;
 use crate::partition::Objective;
 use crate::plan::Request;
-use crate::prediction::{MeasuredPoint, Prediction, predict};
+use crate::prediction::{MeasuredPoint, Prediction, crossings, predict};
 use crate::units::show_bytes;
 
 /// The least of all splits of a model's steps.
@@ -97,7 +97,9 @@ struct Priced {
 impl Priced {
     fn new(graph: &Graph, request: &Request, measured: &[MeasuredPoint]) -> Result<Priced, Error> {
         let Request { outline, edge, environment, objective, constraints, .. } = request;
-        let at: Vec<Prediction> = measured.iter().map(|p| predict(p, environment)).collect();
+        // Raw: nothing is known of how a tensor inside a block would shrink.
+        let raw = |point| crossings(point, environment).next();
+        let at: Vec<Prediction> = measured.iter().filter_map(raw).collect();
         let (Some(last), Some(deepest)) = (measured.last(), at.last()) else {
             return Err(Error::NoPoint(objective.name()));
         };

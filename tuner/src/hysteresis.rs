@@ -61,6 +61,7 @@ mod tests {
             encode_ns: 0.0,
             tail_ns: tail_ms * 1e6,
             estimated: false,
+            codecs: Vec::new(),
         }
     }
 

@@ -10,6 +10,7 @@
 //! | the points that the rules admit | [`mod@candidates`] |
 //! | what crosses at the places between them | [`mod@modes`] |
 //! | times of a session on the board | [`measure`] (the board itself: [`device`]) |
+//! | what codecs make of boundaries | [`compression`] |
 //! | the kernel for every convolution | [`mod@choose`] |
 //! | what was measured, as JSON | [`profile`] |
 //! | what a step has to do | [`work`] |
@@ -30,6 +31,7 @@
 
 pub mod candidates;
 pub mod choose;
+pub mod compression;
 pub mod constraints;
 pub mod cost_model;
 pub mod cut;
@@ -55,6 +57,7 @@ mod warnings;
 pub mod work;
 
 pub use candidates::{Candidate, candidates};
+pub use compression::CodecChoice;
 pub use constraints::Constraints;
 pub use cost_model::CostModel;
 pub use environment::{Environment, Estimator};

@@ -10,7 +10,7 @@ use std::fmt;
 
 use crate::environment::Environment;
 use crate::partition::{Objective, algorithm1};
-use crate::prediction::{MeasuredPoint, predict};
+use crate::prediction::{MeasuredPoint, Prediction, crossings};
 use crate::units::show_rate;
 
 /// Which point an objective chooses at every bandwidth, all else being as it is.
@@ -92,13 +92,17 @@ fn lines(
     environment: &Environment,
     objective: Objective,
 ) -> Vec<Line> {
-    let at = predict(point, environment);
-    let fixed_ns = match objective {
-        Objective::Throughput => (at.edge_ns + at.encode_ns).max(at.cloud_ns),
-        _ => at.edge_ns + at.encode_ns + at.rtt_ns + at.cloud_ns,
+    let line = |at: Prediction| {
+        let cloud_ns = at.decode_ns + at.cloud_ns;
+        let fixed_ns = match objective {
+            Objective::Throughput => (at.edge_ns + at.encode_ns).max(cloud_ns),
+            _ => at.edge_ns + at.encode_ns + at.rtt_ns + cloud_ns,
+        };
+        // Those that the uplink takes time for: a burst may carry some.
+        let bytes = at.upload_ns * environment.uplink_bytes_per_s / 1e9;
+        Line { point: index, fixed_ns, bytes }
     };
-    let bytes = at.upload_ns * environment.uplink_bytes_per_s / 1e9;
-    vec![Line { point: index, fixed_ns, bytes }]
+    crossings(point, environment).map(line).collect()
 }
 
 /// The points whose lines are the lowest, each with the `x` from where on it is: first at 0, then

@@ -182,6 +182,7 @@ fn at_point(session: &mut Session, graph: &Graph, point: Point, edge_ns: Times) 
             frame_bytes: 0,
             edge_ns,
             encode_ns,
+            codecs: Vec::new(),
         };
     }
     let mut frame = Frame::new(graph, point, None);
@@ -206,6 +207,7 @@ fn at_point(session: &mut Session, graph: &Graph, point: Point, edge_ns: Times) 
         frame_bytes: frame.body().len() as u64,
         edge_ns,
         encode_ns: Times::of(&samples),
+        codecs: Vec::new(),
     }
 }
 

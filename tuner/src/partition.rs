@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::environment::Environment;
-use crate::prediction::{MeasuredPoint, Prediction, predict};
+use crate::prediction::{MeasuredPoint, Prediction, crossings, predict};
 
 /// What makes one point better than another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -47,6 +47,22 @@ impl Objective {
         }
     }
 
+    /// What `point` takes, its boundary crossing in the way that suits the objective.
+    pub fn predict(self, point: &MeasuredPoint, environment: &Environment) -> Prediction {
+        match self {
+            // No way to cross changes the length of a prefix.
+            Objective::Best | Objective::Fastest | Objective::LeastDownload => {
+                predict(point, environment)
+            }
+            Objective::Throughput => {
+                let less = |least: Prediction, next: Prediction| {
+                    if next.longest_stage_ns() < least.longest_stage_ns() { next } else { least }
+                };
+                crossings(point, environment).reduce(less).expect("raw is always a way")
+            }
+        }
+    }
+
     /// What the objective makes the least at `point`, given what it takes there.
     pub fn value(self, point: &MeasuredPoint, performance: &Prediction) -> f64 {
         match self {
@@ -70,7 +86,7 @@ impl Objective {
 /// | 3, 4 | nothing kept, the least is infinite | the same |
 /// | 5 | for every candidate | every point that the objective admits |
 /// | 6–8 | edge part and tail of the network, the edge part quantized | an edge part is a prefix of the network's file, quantized as a whole; a [`MeasuredPoint`] says what either takes |
-/// | 9 | PredictPerformance of both in the environment | [`predict`] |
+/// | 9 | PredictPerformance of both in the environment | [`Objective::predict`] |
 /// | 10–12 | if it is better, it is kept | the same, by the objective's value |
 /// | 13, 14 | until none is left; the one kept is the partition | the same |
 ///
@@ -86,7 +102,7 @@ pub fn algorithm1(
     let candidates = points.iter().enumerate().filter(|(_, point)| objective.admits(point));
     for (partition, parts) in candidates {
         //                                       5, 6-8
-        let performance = predict(parts, environment); //                           9
+        let performance = objective.predict(parts, environment); //                 9
         let value = objective.value(parts, &performance);
         if value < least {
             //                                                       10

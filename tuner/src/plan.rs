@@ -5,15 +5,17 @@
 use std::fmt;
 use std::path::Path;
 
+use seam_runtime::Codec;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::compression::CodecChoice;
 use crate::constraints::{Constraints, Exclusion};
 use crate::environment::Environment;
 use crate::general::GeneralCut;
 use crate::outline::Outline;
 use crate::partition::{Objective, algorithm1};
-use crate::prediction::{MeasuredPoint, Prediction, measured_points, predict};
+use crate::prediction::{MeasuredPoint, Prediction, crossings, measured_points};
 use crate::profile::{self, CloudProfile, Device, Document, ModelRef, Profile};
 use crate::units::{show_bytes, show_nanoseconds, show_rate};
 use crate::warnings;
@@ -41,6 +43,8 @@ pub struct Request<'a> {
     pub objective: Objective,
     /// What is allowed.
     pub constraints: Constraints,
+    /// Which codecs boundaries may cross by.
+    pub codecs: CodecChoice,
 }
 
 /// Where to cut a model in an environment.
@@ -71,6 +75,10 @@ pub struct Plan {
     pub best: Option<String>,
     /// The point of least total.
     pub fastest: String,
+    /// What [`Plan::chosen`] would be if every boundary crossed raw; none where no codec could be
+    /// chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<RawChoice>,
     /// Every point, shallowest first.
     pub points: Vec<PlannedPoint>,
     /// The general cut, where it was asked for.
@@ -90,6 +98,15 @@ pub struct Inputs {
     pub fitted_from: Vec<String>,
 }
 
+/// The choice without codecs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RawChoice {
+    /// The point to cut at.
+    pub chosen: String,
+    /// What it takes, in nanoseconds.
+    pub total_ns: f64,
+}
+
 /// A row of the plan's table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlannedPoint {
@@ -97,8 +114,6 @@ pub struct PlannedPoint {
     pub name: String,
     /// Steps that run on the edge.
     pub steps: u32,
-    /// Bytes that cross the uplink.
-    pub bytes: u64,
     /// Bytes of model that the board downloads.
     pub download_bytes: u64,
     /// Those and the bytes of its activations.
@@ -106,9 +121,11 @@ pub struct PlannedPoint {
     /// The constraints that forbid it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excluded: Vec<Exclusion>,
-    /// What it takes.
+    /// What it takes, with the codec that suits environment and objective.
     #[serde(flatten)]
     pub predicted: Prediction,
+    /// What it takes if its boundary crosses raw, in nanoseconds.
+    pub raw_total_ns: f64,
     /// One of the times was not measured but [estimated](crate::estimate).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub estimated: bool,
@@ -121,7 +138,8 @@ impl Plan {
     /// A profile is of another model or lacks one of the points, a constraint names what the model
     /// does not have, or no point is left to choose.
     pub fn new(request: &Request) -> Result<Plan, Error> {
-        let Request { outline, inputs, environment, objective, constraints, .. } = request;
+        let Request { outline, edge, cloud, inputs, environment, objective, constraints, .. } =
+            request;
         let measured = request.measured()?;
         let exclusions = constraints.exclusions(outline)?;
         let admitted = allowed(&measured, &exclusions);
@@ -137,15 +155,23 @@ impl Plan {
                 }
             })
         };
+        // What would be chosen without codecs, where there are any.
+        let raw: Vec<MeasuredPoint> =
+            admitted.iter().cloned().map(|point| CodecChoice::None.restrict(point)).collect();
+        let raw = raw.iter().zip(&admitted).any(|(raw, point)| raw != point).then(|| {
+            let at = &raw[algorithm1(&raw, environment, *objective)?];
+            let total_ns = objective.predict(at, environment).total_ns;
+            Some(RawChoice { chosen: at.name.clone(), total_ns })
+        });
         let points = measured.iter().zip(exclusions).zip(&outline.points);
         let points = points.map(|((point, excluded), needs)| PlannedPoint {
             name: point.name.clone(),
             steps: point.steps,
-            bytes: point.bytes,
             download_bytes: needs.download_bytes,
             memory_bytes: needs.memory_bytes,
             excluded,
-            predicted: predict(point, environment),
+            predicted: objective.predict(point, environment),
+            raw_total_ns: crossings(point, environment).next().map_or(0.0, |raw| raw.total_ns),
             estimated: point.estimated,
         });
         Ok(Plan {
@@ -160,6 +186,7 @@ impl Plan {
             chosen: must(*objective)?,
             best: choose(Objective::Best),
             fastest: must(Objective::Fastest)?,
+            raw: raw.flatten(),
             points: points.collect(),
             general: None,
         })
@@ -198,6 +225,11 @@ impl Plan {
         self.points.iter().find(|point| point.name == name)
     }
 
+    /// How the boundary of [`Plan::chosen`] crosses; none where it does so raw, or nothing crosses.
+    pub fn codec(&self) -> Option<Codec> {
+        self.point(&self.chosen)?.predicted.codec
+    }
+
     /// What a row was chosen as, or why it could not be, and whether it is an estimate.
     fn mark(&self, point: &PlannedPoint) -> String {
         if !point.excluded.is_empty() {
@@ -225,21 +257,25 @@ impl Plan {
     /// at stands there for those.
     fn columns(&self) -> Vec<(&'static str, Cell)> {
         let Constraints { max_memory_bytes, max_download_bytes, .. } = self.constraints;
+        let coded = self.raw.is_some();
         let download = max_download_bytes.is_some() || self.objective == Objective::LeastDownload;
-        let all: [(bool, &str, Cell); 11] = [
+        let all: [(bool, &str, Cell); 14] = [
             (true, "point", |p| p.name.clone()),
-            (true, "crosses", |p| show_bytes(p.bytes)),
+            (true, "crosses", |p| show_bytes(p.predicted.bytes)),
+            (coded, "by", |p| p.predicted.codec.map_or("raw", Codec::name).into()),
             (download, "download", |p| show_bytes(p.download_bytes)),
             (max_memory_bytes.is_some(), "memory", |p| show_bytes(p.memory_bytes)),
             (true, "edge", |p| ms(p.predicted.edge_ns)),
             (true, "encode", |p| ms(p.predicted.encode_ns)),
             (true, "upload", |p| ms(p.predicted.upload_ns)),
             (true, "rtt", |p| ms(p.predicted.rtt_ns)),
+            (coded, "decode", |p| ms(p.predicted.decode_ns)),
             (true, "cloud", |p| ms(p.predicted.cloud_ns)),
             (self.objective == Objective::Throughput, "longest stage", |p| {
                 ms(p.predicted.longest_stage_ns())
             }),
             (true, "total ms", |p| ms(p.predicted.total_ns)),
+            (coded, "raw ms", |p| ms(p.raw_total_ns)),
         ];
         all.into_iter().filter(|(shown, ..)| *shown).map(|(_, name, cell)| (name, cell)).collect()
     }
@@ -259,13 +295,28 @@ impl Inputs {
     }
 }
 
-impl Request<'_> {
-    /// Both profiles joined at every point of the model.
+impl<'a> Request<'a> {
+    /// A request without constraints that may use every codec measured.
+    pub fn new(
+        outline: &'a Outline,
+        edge: &'a Profile,
+        cloud: &'a CloudProfile,
+        environment: Environment,
+        objective: Objective,
+    ) -> Request<'a> {
+        let inputs = Inputs::of(edge, cloud);
+        let (constraints, codecs) = (Constraints::default(), CodecChoice::Auto);
+        Request { outline, edge, cloud, inputs, environment, objective, constraints, codecs }
+    }
+
+    /// Both profiles joined at every point of the model, with the codecs that may be used.
     ///
     /// # Errors
     /// A profile is of another model or lacks one of the points.
     pub fn measured(&self) -> Result<Vec<MeasuredPoint>, Error> {
-        measured_points(&self.outline.model, self.outline.names(), self.edge, self.cloud)
+        let names = self.outline.names();
+        let points = measured_points(&self.outline.model, names, self.edge, self.cloud)?;
+        Ok(points.into_iter().map(|point| self.codecs.restrict(point)).collect())
     }
 
     /// Those that no constraint forbids: what [`algorithm1`] and [`crate::Map`] choose from.
@@ -325,7 +376,11 @@ impl fmt::Display for Plan {
             line += &format!("  {mark}");
             writeln!(f, "{}", line.trim_end())?;
         }
-        write!(f, "cut at {} ({})", self.chosen, self.objective)?;
+        let by = self.codec().map_or(String::new(), |codec| format!(" by {codec}"));
+        write!(f, "cut at {}{by} ({})", self.chosen, self.objective)?;
+        if let Some(RawChoice { chosen, total_ns }) = &self.raw {
+            write!(f, "; without codecs at {chosen}, in {}", show_nanoseconds(*total_ns))?;
+        }
         match &self.general {
             Some(general) => write!(f, "\n{general}"),
             None => Ok(()),

@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use seam_runtime::Codec;
 use seam_runtime::boundary::{Datatype, Description};
 use seam_runtime::graph::{INPUT, OUTPUT};
 use serde::de::DeserializeOwned;
@@ -176,6 +177,21 @@ pub struct PointProfile {
     pub edge_ns: Times,
     /// From the session's tensors to the frame's bytes.
     pub encode_ns: Times,
+    /// The same with every codec, on real activations; none where the profile was measured without
+    /// images, and at points whose boundary has no codec.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codecs: Vec<CodecEncoding>,
+}
+
+/// What a codec makes of a point's boundary.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CodecEncoding {
+    /// The codec.
+    pub codec: Codec,
+    /// Bytes of the whole boundary frame: the median over the images.
+    pub bytes: u64,
+    /// From the session's tensors to the frame's bytes.
+    pub encode_ns: Times,
 }
 
 /// A tensor that crosses.
@@ -196,6 +212,18 @@ pub struct TailProfile {
     pub name: String,
     /// From the boundary's tensors to the answer.
     pub tail_ns: Times,
+    /// What must be added for every codec that the host knows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codecs: Vec<CodecDecoding>,
+}
+
+/// What a codec takes in the cloud.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CodecDecoding {
+    /// The codec.
+    pub codec: Codec,
+    /// From the request's bytes to the boundary's tensor.
+    pub decode_ns: Times,
 }
 
 impl Profile {
@@ -274,6 +302,19 @@ impl Profile {
                 point.raw_bytes,
                 "0 at `output` and above 0 at every other point",
             )?;
+            for codec in &point.codecs {
+                let field = |name: &str| field(&format!("codecs[{:?}].{name}", codec.codec.name()));
+                check.times(&field("encode_ns"), &codec.encode_ns)?;
+                check.that(codec.bytes > 0, || field("bytes"), codec.bytes, "above 0")?;
+            }
+            let codecs = point.codecs.iter().map(|c| c.codec.name());
+            check.once(|| field("codecs"), codecs)?;
+            check.that(
+                point.codecs.is_empty() || point.name != OUTPUT,
+                || field("codecs"),
+                point.codecs.len(),
+                "none at `output`",
+            )?;
         }
         Ok(())
     }
@@ -315,7 +356,12 @@ impl CloudProfile {
         check.method(&self.method)?;
         check.points(self.points.iter().map(|p| p.name.as_str()))?;
         for point in &self.points {
-            check.times(&format!("points[{:?}].tail_ns", point.name), &point.tail_ns)?;
+            let field = |name: &str| format!("points[{:?}].{name}", point.name);
+            check.times(&field("tail_ns"), &point.tail_ns)?;
+            for CodecDecoding { codec, decode_ns } in &point.codecs {
+                check.times(&field(&format!("codecs[{:?}].decode_ns", codec.name())), decode_ns)?;
+            }
+            check.once(|| field("codecs"), point.codecs.iter().map(|c| c.codec.name()))?;
         }
         Ok(())
     }
@@ -481,9 +527,18 @@ impl Check {
     fn points<'a>(self, names: impl Iterator<Item = &'a str> + Clone) -> Result<(), Error> {
         let first = names.clone().next();
         self.that(first == Some(INPUT), || "points[0].name".into(), first, "\"input\"")?;
+        self.once(|| "points[].name".into(), names)
+    }
+
+    /// No name occurs twice.
+    fn once<'a>(
+        self,
+        field: impl Fn() -> String,
+        names: impl Iterator<Item = &'a str>,
+    ) -> Result<(), Error> {
         let mut seen = BTreeSet::new();
         for name in names {
-            self.that(seen.insert(name), || "points[].name".into(), name, "there once")?;
+            self.that(seen.insert(name), &field, name, "there once")?;
         }
         Ok(())
     }

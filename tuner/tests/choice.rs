@@ -1,8 +1,11 @@
 //! What Algorithm 1 promises of the point that it chooses.
 
 use proptest::prelude::*;
-use seam_tuner::prediction::predict;
-use seam_tuner::{Constraints, Environment, MeasuredPoint, Objective, Plan, algorithm1};
+use seam_runtime::Codec;
+use seam_tuner::prediction::{MeasuredCodec, crossings, predict};
+use seam_tuner::{
+    CodecChoice, Constraints, Environment, MeasuredPoint, Objective, Plan, algorithm1,
+};
 
 mod common;
 use common::ROWS;
@@ -27,6 +30,7 @@ fn point(name: &str, bytes: u64, edge_ms: u64, tail_ms: u64) -> MeasuredPoint {
         encode_ns: bytes as f64,
         tail_ns: tail_ms as f64 * 1e6,
         estimated: false,
+        codecs: Vec::new(),
     }
 }
 
@@ -39,6 +43,28 @@ fn any_points() -> impl Strategy<Value = Vec<MeasuredPoint>> {
         );
         points.push(point("output", 0, output, 0));
         points
+    })
+}
+
+/// Points whose boundaries, but that of the output, may cross by codecs.
+fn any_coded_points() -> impl Strategy<Value = Vec<MeasuredPoint>> {
+    let codecs = (0.05..1.2f64, 0..200u64, 0..50u64);
+    (any_points(), prop::collection::vec(codecs, Codec::ALL.len())).prop_map(|(points, codecs)| {
+        let coded = |mut point: MeasuredPoint| {
+            let codec = |(codec, &(ratio, encode_ms, decode_ms)): (Codec, &(f64, u64, u64))| {
+                MeasuredCodec {
+                    codec,
+                    bytes: (point.bytes as f64 * ratio) as u64 + 1,
+                    encode_ns: encode_ms as f64 * 1e6,
+                    decode_ns: decode_ms as f64 * 1e6,
+                }
+            };
+            if point.name != "output" {
+                point.codecs = Codec::ALL.into_iter().zip(&codecs).map(codec).collect();
+            }
+            point
+        };
+        points.into_iter().map(coded).collect()
     })
 }
 
@@ -95,6 +121,26 @@ fn every_part_of_the_cost_counts() {
     assert_eq!(predicted.total_ns, 172_001_000.0);
     let alone = predict(&point("output", 0, 50, 10), &environment);
     assert_eq!(alone.total_ns, 50e6, "output needs neither link nor cloud");
+}
+
+#[test]
+fn a_codec_is_chosen_where_it_pays_with_its_time_on_both_sides() {
+    let mut inner = point("conv1", 100_000, 50, 10);
+    inner.codecs = vec![
+        MeasuredCodec { codec: Codec::Zstd, bytes: 50_000, encode_ns: 1e6, decode_ns: 2e6 },
+        MeasuredCodec { codec: Codec::Sparse, bytes: 40_000, encode_ns: 10e6, decode_ns: 4e6 },
+    ];
+    let at =
+        |bytes_per_s, load| predict(&inner, &Environment::new(bytes_per_s, 7e6, load).unwrap());
+    let slow = at(1e5, 0.5);
+    assert_eq!((slow.codec, slow.bytes), (Some(Codec::Sparse), 40_000));
+    assert_eq!((slow.encode_ns, slow.upload_ns, slow.decode_ns), (10e6, 400e6, 6e6));
+    assert_eq!(slow.total_ns, 50e6 + 10e6 + 400e6 + 7e6 + 6e6 + 15e6);
+    assert_eq!(at(5e6, 0.0).codec, Some(Codec::Zstd));
+    let fast = at(1e9, 0.0);
+    assert_eq!((fast.codec, fast.bytes, fast.decode_ns), (None, 100_000, 0.0));
+    // Where the cloud is busy, what it need not decode is worth more.
+    assert_eq!(at(5e6, 9.0).codec, None);
 }
 
 #[test]
@@ -185,6 +231,27 @@ proptest! {
     }
 
     #[test]
+    fn a_point_takes_the_least_of_its_crossings(
+        points in any_coded_points(),
+        environment in any_environment(),
+    ) {
+        for point in &points {
+            let chosen = predict(point, &environment);
+            let all: Vec<_> = crossings(point, &environment).collect();
+            prop_assert_eq!(all.len(), 1 + point.codecs.len());
+            prop_assert!(all[0].codec.is_none() && all[0].bytes == point.bytes);
+            prop_assert!(all.contains(&chosen));
+            for one in &all {
+                prop_assert!(chosen.total_ns <= one.total_ns);
+            }
+            let longest = Objective::Throughput.predict(point, &environment).longest_stage_ns();
+            prop_assert!(all.iter().all(|one| longest <= one.longest_stage_ns()));
+            let raw = CodecChoice::None.restrict(point.clone());
+            prop_assert!(predict(&raw, &environment) == all[0]);
+        }
+    }
+
+    #[test]
     fn best_is_never_the_input(points in any_points(), environment in any_environment()) {
         for objective in [Objective::Best, Objective::LeastDownload] {
             let chosen = algorithm1(&points, &environment, objective).unwrap();
@@ -194,19 +261,22 @@ proptest! {
 
     #[test]
     fn more_bandwidth_never_uploads_fewer_bytes(
-        points in any_points(),
+        points in any_coded_points(),
         slow in any_environment(),
         factor in 1.0..100.0f64,
     ) {
         let fast = Environment { uplink_bytes_per_s: slow.uplink_bytes_per_s * factor, ..slow };
         for objective in TIMES {
-            let bytes = |environment| points[algorithm1(&points, environment, objective).unwrap()].bytes;
+            let bytes = |environment| {
+                let chosen = &points[algorithm1(&points, environment, objective).unwrap()];
+                predict(chosen, environment).bytes
+            };
             prop_assert!(bytes(&slow) <= bytes(&fast));
         }
     }
 
     #[test]
-    fn more_bandwidth_never_takes_longer(points in any_points(), slow in any_environment()) {
+    fn more_bandwidth_never_takes_longer(points in any_coded_points(), slow in any_environment()) {
         let fast = Environment { uplink_bytes_per_s: slow.uplink_bytes_per_s * 1.01, ..slow };
         for point in &points {
             prop_assert!(predict(point, &fast).total_ns <= predict(point, &slow).total_ns);

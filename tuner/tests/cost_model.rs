@@ -11,8 +11,8 @@ use seam_tuner::measure::{self, Effort};
 use seam_tuner::nnls::nnls;
 use seam_tuner::profile::{ModelRef, StepProfile, TailProfile, Times};
 use seam_tuner::{
-    CloudProfile, Constraints, CostModel, Environment, Error, Objective, Outline, Plan, Profile,
-    Request, Work, estimate,
+    CloudProfile, CostModel, Environment, Error, Objective, Outline, Plan, Profile, Request, Work,
+    estimate,
 };
 
 mod common;
@@ -334,15 +334,9 @@ fn a_plan_marks_estimates_and_warns_of_them_and_of_other_versions() {
     let mut measured = measured(prefix(&convolutions(3), "conv1"));
     measured.method.met = true;
     let plan = |edge: &Profile, cloud: &CloudProfile| {
-        let request = Request {
-            outline: &Outline::of(&model).unwrap(),
-            edge,
-            cloud,
-            environment: Environment::of_uplink(1e6).unwrap(),
-            objective: Objective::Best,
-            constraints: Constraints::default(),
-        };
-        Plan::new(&request).unwrap()
+        let outline = Outline::of(&model).unwrap();
+        let environment = Environment::of_uplink(1e6).unwrap();
+        Plan::new(&Request::new(&outline, edge, cloud, environment, Objective::Best)).unwrap()
     };
     let completed = estimate::edge(&model, Some(&measured), &[]).unwrap();
     let tails = cloud(&model, &["input", "conv1", "conv2"]);

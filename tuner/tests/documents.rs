@@ -1,10 +1,10 @@
 //! What profiles and plans promise as files: they are read back as written, and refused with one
 //! line when they are of another version, of another model, or make no sense.
 
-use seam_tuner::plan::Inputs;
-use seam_tuner::profile::{ModelRef, Times};
+use seam_runtime::Codec;
+use seam_tuner::profile::{CodecDecoding, CodecEncoding, ModelRef, Times};
 use seam_tuner::{
-    CloudProfile, Constraints, Environment, Error, Objective, Plan, Profile, Request,
+    CloudProfile, CodecChoice, Constraints, Environment, Error, Objective, Plan, Profile, Request,
 };
 use serde_json::{Value, json};
 
@@ -21,15 +21,7 @@ fn plan() -> Plan {
 
 /// The plan of those two profiles.
 fn planned(edge: &Profile, cloud: &CloudProfile) -> Result<Plan, Error> {
-    Plan::new(&Request {
-        outline: &outline(&ROWS),
-        edge,
-        cloud,
-        inputs: Inputs::of(edge, cloud),
-        environment: environment(),
-        objective: Objective::Best,
-        constraints: Constraints::default(),
-    })
+    Plan::new(&Request::new(&outline(&ROWS), edge, cloud, environment(), Objective::Best))
 }
 
 /// The edge profile of the tests with the value at `pointer` replaced (or taken away).
@@ -125,6 +117,97 @@ fn values_that_no_measurement_gives_are_refused_with_their_field() {
     cloud.points[1].tail_ns = Times::exactly(-1.0);
     let error = CloudProfile::from_json(cloud.to_json().as_bytes()).unwrap_err();
     assert!(error.to_string().contains("tail_ns"), "{error}");
+}
+
+/// Both profiles with a codec behind the first layer.
+fn coded() -> (Profile, CloudProfile) {
+    let (mut edge, mut cloud) = (edge(&ROWS), cloud(&ROWS));
+    let encode_ns = Times::exactly(2e6);
+    edge.points[1].codecs = vec![CodecEncoding { codec: Codec::Sparse, bytes: 20_000, encode_ns }];
+    let decode_ns = Times::exactly(1e6);
+    cloud.points[1].codecs = vec![CodecDecoding { codec: Codec::Sparse, decode_ns }];
+    (edge, cloud)
+}
+
+fn coded_plan(choice: CodecChoice) -> Plan {
+    let (edge, cloud) = coded();
+    let objective = Objective::Best;
+    let outline = outline(&ROWS);
+    let request = Request::new(&outline, &edge, &cloud, environment(), objective);
+    Plan::new(&Request { codecs: choice, ..request }).unwrap()
+}
+
+#[test]
+fn codecs_stand_in_profiles_and_plans_and_are_read_back() {
+    let (edge, cloud) = coded();
+    assert_eq!(Profile::from_json(edge.to_json().as_bytes()).unwrap(), edge);
+    assert_eq!(CloudProfile::from_json(cloud.to_json().as_bytes()).unwrap(), cloud);
+    let plan = coded_plan(CodecChoice::Auto);
+    assert_eq!(Plan::from_json(plan.to_json().as_bytes()).unwrap(), plan);
+    // 100 + 2 + 20,000 bytes at 256,000 a second + 20 + 1 + 6 ms beat conv2's 250 + 35.2 + 20 + 3.
+    assert_eq!((plan.chosen.as_str(), plan.codec()), ("conv1", Some(Codec::Sparse)));
+    let raw = plan.raw.as_ref().unwrap();
+    assert_eq!(
+        (raw.chosen.as_str(), raw.total_ns),
+        ("conv2", coded_plan(CodecChoice::None).points[2].predicted.total_ns)
+    );
+    let none = coded_plan(CodecChoice::None);
+    assert_eq!((none.chosen.as_str(), none.codec(), none.raw.as_ref()), ("conv2", None, None));
+    let other = coded_plan(CodecChoice::Only(Codec::Zstd));
+    assert_eq!((other.chosen.as_str(), other.codec()), ("conv2", None));
+
+    let table = plan.to_string();
+    let row = table.lines().find(|line| line.starts_with("conv1")).unwrap();
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(
+        cells[3..],
+        [
+            "sparse", "100.00", "2.00", "78.12", "20.00", "1.00", "6.00", "207.12", "360.38",
+            "best,", "fastest"
+        ]
+    );
+    assert!(
+        table.ends_with("cut at conv1 by sparse (best); without codecs at conv2, in 308.2 ms"),
+        "{table}"
+    );
+}
+
+#[test]
+fn a_codec_that_one_side_does_not_know_is_not_planned_with() {
+    let (edge, mut cloud) = coded();
+    cloud.points[1].codecs.clear();
+    let plan = planned(&edge, &cloud).unwrap();
+    assert_eq!((plan.chosen.as_str(), plan.codec(), plan.raw), ("conv2", None, None));
+}
+
+#[test]
+fn senseless_codecs_are_refused_with_their_field() {
+    let refused = |alter: &dyn Fn(&mut Profile), field: &str| {
+        let (mut edge, _) = coded();
+        alter(&mut edge);
+        let message = Profile::from_json(edge.to_json().as_bytes()).unwrap_err().to_string();
+        assert!(message.contains(field), "{message}");
+    };
+    refused(&|edge| edge.points[1].codecs[0].bytes = 0, "codecs[\"sparse\"].bytes");
+    refused(&|edge| edge.points[1].codecs[0].encode_ns.min = -1.0, "codecs[\"sparse\"].encode_ns");
+    refused(
+        &|edge| {
+            let again = edge.points[1].codecs[0].clone();
+            edge.points[1].codecs.push(again);
+        },
+        "codecs",
+    );
+    refused(
+        &|edge| edge.points[3].codecs = edge.points[1].codecs.clone(),
+        "points[\"output\"].codecs",
+    );
+    let (edge, mut cloud) = coded();
+    let unknown = edge.to_json().replace("\"sparse\"", "\"brotli\"");
+    let message = Profile::from_json(unknown.as_bytes()).unwrap_err().to_string();
+    assert!(message.contains("brotli") && message.contains("zstd"), "{message}");
+    cloud.points[1].codecs[0].decode_ns = Times::exactly(-1.0);
+    let message = CloudProfile::from_json(cloud.to_json().as_bytes()).unwrap_err().to_string();
+    assert!(message.contains("codecs[\"sparse\"].decode_ns"), "{message}");
 }
 
 #[test]

@@ -137,6 +137,7 @@ fn point(name: &str, bytes: u64, edge_ms: f64, tail_ms: f64) -> MeasuredPoint {
         encode_ns: 0.0,
         tail_ns: tail_ms * 1e6,
         estimated: false,
+        codecs: Vec::new(),
     }
 }
 

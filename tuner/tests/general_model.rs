@@ -9,7 +9,6 @@ use seam_runtime::graph::{Candidate, Element, Graph, Op, Step, StepData, Tensor,
 use seam_runtime::{Model, writer};
 use seam_tuner::constraints::{Pin, Side};
 use seam_tuner::general::{GeneralCut, general_cut};
-use seam_tuner::plan::Inputs;
 use seam_tuner::prediction::predict;
 use seam_tuner::profile::{CloudProfile, Profile, Times};
 use seam_tuner::{Constraints, Environment, Error, Objective, Outline, Plan, Request};
@@ -155,8 +154,8 @@ impl Case {
         constraints: Constraints,
     ) -> Request<'_> {
         let Case { outline, edge, cloud, .. } = self;
-        let inputs = Inputs::of(edge, cloud);
-        Request { outline, edge, cloud, inputs, environment, objective, constraints }
+        let request = Request::new(outline, edge, cloud, environment, objective);
+        Request { constraints, ..request }
     }
 
     fn cut(&self, request: &Request) -> Result<GeneralCut, Error> {

@@ -8,10 +8,7 @@ use seam_runtime::graph::TensorId;
 use seam_runtime::{Model, Options, Pack, Session};
 use seam_tuner::choose::choose;
 use seam_tuner::measure::{Effort, profile, sustain};
-use seam_tuner::plan::Inputs;
-use seam_tuner::{
-    CloudProfile, Constraints, Environment, Objective, Outline, Plan, Profile, Request,
-};
+use seam_tuner::{CloudProfile, Environment, Objective, Outline, Plan, Profile, Request};
 
 mod common;
 use common::convolutions;
@@ -91,15 +88,7 @@ fn a_prefix_is_profiled_as_far_as_it_reaches_and_can_be_planned_for() {
     let cloud = CloudProfile { model: profile.model.clone(), ..common::cloud(&rows) };
     let environment = Environment::of_uplink(1e6).unwrap();
     let plan = |outline: &Outline| {
-        Plan::new(&Request {
-            outline,
-            edge: &profile,
-            cloud: &cloud,
-            inputs: Inputs::of(&profile, &cloud),
-            environment,
-            objective: Objective::Best,
-            constraints: Constraints::default(),
-        })
+        Plan::new(&Request::new(outline, &profile, &cloud, environment, Objective::Best))
     };
     assert_eq!(plan(&outline).unwrap().chosen, "conv1");
     let whole = Outline::of(&whole).unwrap();

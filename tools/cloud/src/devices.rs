@@ -7,9 +7,8 @@ use axum::body::Bytes;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use seam_runtime::graph::Graph;
-use seam_tuner::plan::Inputs;
 use seam_tuner::profile::{CloudProfile, ModelRef, Profile};
-use seam_tuner::{Constraints, Environment, Objective, Outline, Plan, Request, units};
+use seam_tuner::{CodecChoice, Environment, Objective, Outline, Plan, Request, units};
 use serde::Deserialize;
 
 use crate::failure::Failure;
@@ -40,6 +39,8 @@ pub(crate) struct PlanQuery {
     load: Option<f64>,
     /// `best` by default.
     objective: Option<String>,
+    /// `auto` by default, `none` or a codec's name.
+    codec: Option<String>,
 }
 
 impl Devices {
@@ -136,6 +137,8 @@ pub(crate) async fn plan(
     .map_err(bad)?;
     let objective: Objective =
         query.objective.as_deref().map_or(Ok(Objective::Best), str::parse).map_err(bad)?;
+    let codecs: CodecChoice =
+        query.codec.as_deref().map_or(Ok(CodecChoice::Auto), str::parse).map_err(bad)?;
     let edge = read(host.devices.file(device, net)?, device, net).await?;
     let cloud = own(host, net).await?;
     // The board may have but a prefix: it is planned for as far as that reaches.
@@ -144,15 +147,8 @@ pub(crate) async fn plan(
         Some(deepest) => outline.up_to(&deepest.name),
         None => outline,
     };
-    let request = Request {
-        outline: &outline,
-        edge: &edge,
-        cloud,
-        inputs: Inputs::of(&edge, cloud),
-        environment,
-        objective,
-        constraints: Constraints::default(),
-    };
+    let request =
+        Request { codecs, ..Request::new(&outline, &edge, cloud, environment, objective) };
     // 409: the profiles are sound, yet they admit no point or lack one.
     let plan = Plan::new(&request).map_err(|e| Failure::conflict(e.to_string()))?;
     Ok(json(plan.to_json()))

@@ -1,5 +1,7 @@
 //! This host's own times: the FP32 tail behind every point, `input` included.
 //!
+//! What the codecs take to decode a boundary counts in the host's time, so it is timed too.
+//!
 //! Tails are timed in rounds, one run of each a round, so that a clock that drifts or a neighbour
 //! that wakes up meets them all alike.
 
@@ -7,10 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use seam_compiler::fp32::{Datatype, Engine, Tail};
+use seam_kernels::Shape;
+use seam_runtime::Codec;
 use seam_runtime::graph::Point;
 use seam_tuner::device::mhz;
 use seam_tuner::profile::{
-    CLOUD_PROFILE_SCHEMA, CloudProfile, Device, Method, ModelRef, SEAM_VERSION, TailProfile, Times,
+    CLOUD_PROFILE_SCHEMA, CloudProfile, CodecDecoding, Device, Method, ModelRef, SEAM_VERSION,
+    TailProfile, Times,
 };
 
 use crate::Error;
@@ -76,6 +81,7 @@ pub fn measure(
     let row = |(&point, tail): (&Point, &Timed)| TailProfile {
         name: graph.point_name(point).into(),
         tail_ns: Times::of(&tail.ns),
+        codecs: decodings(&tail.tail),
     };
     Ok(CloudProfile {
         schema: CLOUD_PROFILE_SCHEMA.into(),
@@ -92,6 +98,41 @@ pub fn measure(
         },
         points: points.iter().zip(&tails).map(row).collect(),
     })
+}
+
+/// Decodings timed of each codec.
+const DECODINGS: usize = 7;
+
+/// What the codecs take to decode the tail's input. An activation map is not at hand: half of the
+/// codes are zero and the others mostly small, which takes the codecs as long.
+fn decodings(tail: &Tail) -> Vec<CodecDecoding> {
+    let [input] = tail.inputs() else { return Vec::new() };
+    let (Datatype::U8, &[1, h, w, c]) = (input.datatype, &input.shape[..]) else {
+        return Vec::new();
+    };
+    let shape = Shape::new(h, w, c);
+    let mut state = 1u32;
+    let mut random = || {
+        // Numerical Recipes' generator; its high bits are the random ones.
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state >> 20
+    };
+    let code =
+        |_| if random() % 2 == 0 { 0 } else { ((random() % 96) * (random() % 64) / 64) as u8 };
+    let codes: Vec<u8> = (0..shape.len()).map(code).collect();
+    let decoding = |codec: Codec| {
+        let mut encoded = vec![0; codes.len()];
+        let len = codec.encoder(shape).encode(&codes, &mut encoded)?;
+        let mut decoded = vec![0; codes.len()];
+        let mut ns = Vec::new();
+        for _ in 0..DECODINGS {
+            let start = Instant::now();
+            codec.decode(shape, &encoded[..len], &mut decoded).ok()?;
+            ns.push(start.elapsed().as_nanos() as u64);
+        }
+        Some(CodecDecoding { codec, decode_ns: Times::of(&ns) })
+    };
+    Codec::ALL.into_iter().filter_map(decoding).collect()
 }
 
 /// A tail, what it is run on, and how long the runs took.

@@ -4,10 +4,17 @@
 //! With the extension a body is `N` bytes of JSON (`N` stands in the header
 //! [`JSON_LENGTH_HEADER`]) and then the raw tensors, in the order of the inputs that carry
 //! `"parameters": {"binary_data_size": B}`. Without it the whole body is JSON.
+//!
+//! Seam's own extension: an input of type `UINT8` may name a codec beside its binary_data_size,
+//! `{"codec": "zstd", "binary_data_size": B}`. Its `B` bytes then are the codec's, and its shape and
+//! datatype still those of the tensor that they stand for. The server's metadata lists the codecs.
 
 use std::fmt;
 
 use axum::body::Bytes;
+use seam_kernels::Shape;
+use seam_runtime::Codec;
+use seam_runtime::boundary::CODEC_PARAMETER;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -173,7 +180,11 @@ fn tensors(
                         ))
                     })?;
                 at += size;
-                raw.slice(at - size..at)
+                let raw = raw.slice(at - size..at);
+                match input.parameters.get(CODEC_PARAMETER) {
+                    None => raw,
+                    Some(codec) => decoded(spec, codec, &raw)?,
+                }
             }
             (None, Some(codes)) if spec.datatype == Datatype::Uint8 => Bytes::from(codes.0),
             (None, Some(_)) => {
@@ -207,6 +218,24 @@ fn tensors(
         )));
     }
     Ok(found)
+}
+
+/// The tensor that an input's bytes stand for by its codec.
+fn decoded(spec: &Spec, codec: &Value, encoded: &[u8]) -> Result<Bytes, Failure> {
+    let refused = |cause: String| Failure::bad(format!("input {:?}: {cause}", spec.name));
+    let codec: Codec = match codec.as_str().map(str::parse) {
+        Some(Ok(codec)) => codec,
+        _ => {
+            let known = Codec::names();
+            return Err(refused(format!("no codec {codec} here: this host has {known}")));
+        }
+    };
+    let (Datatype::Uint8, &[1, h, w, c]) = (spec.datatype, &spec.shape[..]) else {
+        return Err(refused(format!("no codec is for {} {:?}", spec.datatype.name(), spec.shape)));
+    };
+    let mut codes = vec![0; spec.bytes()];
+    codec.decode(Shape::new(h, w, c), encoded, &mut codes).map_err(|e| refused(e.to_string()))?;
+    Ok(codes.into())
 }
 
 /// The outputs asked for, all of the model's where none are named.
@@ -424,6 +453,34 @@ mod tests {
         }
         let body = Bytes::from_static(b"{}");
         assert!(parse(&body, Some(3), &specs(), &outputs()).is_err());
+    }
+
+    #[test]
+    fn an_input_that_names_its_codec_is_decoded() {
+        let shape = Shape::new(2, 1, 2);
+        let coded = |codec: &str, bytes: usize| {
+            let parameters = format!(r#"{{"codec":{codec},  "binary_data_size":{bytes} }}"#);
+            let a = A.replace(r#""data":[[[[1,2]],[[3,255]]]]"#, "\"parameters\":PARAMETERS");
+            format!(r#"{{"inputs":[{},{B}]}}"#, a.replace("PARAMETERS", &parameters))
+        };
+        for codec in Codec::ALL {
+            let mut bytes = [0; 100];
+            let n = codec.encoder(shape).encode(&[1, 2, 3, 255], &mut bytes).unwrap();
+            let raw = [&bytes[..n], &[8, 9]].concat();
+            let request = read(&coded(&format!("{:?}", codec.name()), n), &raw).unwrap();
+            assert_eq!(request.tensors, [&[1u8, 2, 3, 255][..], &[8, 9]], "{codec}");
+            // Bytes of another tensor, and bytes of none.
+            let message =
+                read(&coded(&format!("{:?}", codec.name()), n - 1), &raw[1..]).unwrap_err();
+            assert!(message.contains("\"a\"") && message.contains(codec.name()), "{message}");
+        }
+        for unknown in ["\"gzip\"", "7", "null", "\"\""] {
+            let message = read(&coded(unknown, 2), &[1, 2, 8, 9]).unwrap_err();
+            assert!(message.contains(unknown) && message.contains(&Codec::names()), "{message}");
+        }
+        let b = B.replace("{\"bin", "{\"codec\":\"zstd\",\"bin");
+        let message = read(&format!(r#"{{"inputs":[{A},{b}]}}"#), &[8, 9]).unwrap_err();
+        assert!(message.contains("no codec is for FP16"), "{message}");
     }
 
     #[test]

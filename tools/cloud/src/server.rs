@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use axum::serve::ListenerExt;
+use seam_runtime::Codec;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -103,7 +104,8 @@ async fn server_metadata() -> Json<Value> {
     Json(json!({
         "name": "seam",
         "version": env!("CARGO_PKG_VERSION"),
-        "extensions": ["binary_tensor_data", "seam"],
+        "extensions": ["binary_tensor_data", "seam", "seam_codec"],
+        "codecs": Codec::ALL,
     }))
 }
 

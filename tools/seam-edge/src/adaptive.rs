@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use seam_runtime::graph::Point;
 use seam_runtime::preprocess::Pixels;
-use seam_runtime::{Model, Options};
+use seam_runtime::{Codec, Model, Options};
 use seam_tuner::environment::Upload;
 use seam_tuner::prediction::measured_points;
 use seam_tuner::profile::ModelRef;
-use seam_tuner::{Environment, Estimator, Hysteresis, MeasuredPoint, Objective};
+use seam_tuner::{CodecChoice, Environment, Estimator, Hysteresis, MeasuredPoint, Objective};
 
 use crate::{Answer, Client, Error, Inference};
 
@@ -30,6 +30,7 @@ pub struct Adaptive {
     /// The board's name at the host.
     device: String,
     objective: Objective,
+    codecs: CodecChoice,
     /// Every point that the file reaches, shallowest first.
     points: Vec<Point>,
     cloud: Cloud,
@@ -84,7 +85,7 @@ pub enum Event {
 
 impl Adaptive {
     /// `model` cut wherever the file reaches, for `objective`, with the profile that this board
-    /// has pushed to `client`'s host as `device`.
+    /// has pushed to `client`'s host as `device`; boundaries cross by `codecs`.
     ///
     /// # Errors
     /// The session cannot be made, the host has no profile of this board, or it is out of reach
@@ -95,12 +96,13 @@ impl Adaptive {
         client: Client,
         device: &str,
         objective: Objective,
+        codecs: CodecChoice,
     ) -> Result<Adaptive, Error> {
         let points: Vec<_> = model.graph().points().filter(|&p| p <= model.reaches()).collect();
         let inference = Inference::new(model, &points, options, Some(&client))?;
         let (device, cloud) = (device.to_string(), Cloud::New);
         let mut adaptive =
-            Adaptive { inference, client, device, objective, points, cloud, event: None };
+            Adaptive { inference, client, device, objective, codecs, points, cloud, event: None };
         let connected = adaptive.connect();
         adaptive.unless_away(connected)?;
         Ok(adaptive)
@@ -120,8 +122,15 @@ impl Adaptive {
         let before = self.inference.point();
         self.look()?;
         let start = Instant::now();
-        let environment = self.decide()?;
+        let decided = self.decide()?;
         let took = start.elapsed();
+        let environment = decided.map(|(environment, _)| environment);
+        if let Some((_, codec)) = decided
+            && codec != self.inference.codec()
+        {
+            let asked = self.inference.cross_by(codec);
+            self.unless_away(asked)?;
+        }
         let answer = self.inference.run(image);
         let answer = match self.unless_away(answer)? {
             Some(answer) => answer,
@@ -162,6 +171,7 @@ impl Adaptive {
         let names = self.points.iter().map(|&point| graph.point_name(point));
         let model = ModelRef::new(&graph.name, &model.id());
         let measured = measured_points(&model, names, &edge, &cloud)?;
+        let measured = measured.into_iter().map(|point| self.codecs.restrict(point)).collect();
         let estimator = self.client.probe()?;
         let quiet = Instant::now();
         self.cloud = Cloud::There(Box::new(Link {
@@ -193,8 +203,8 @@ impl Adaptive {
         Ok(())
     }
 
-    /// Cuts where the environment now says.
-    fn decide(&mut self) -> Result<Option<Environment>, Error> {
+    /// Cuts where the environment now says, and how the boundary is to cross there.
+    fn decide(&mut self) -> Result<Option<(Environment, Option<Codec>)>, Error> {
         let Cloud::There(link) = &mut self.cloud else {
             self.inference.cut_at(Point::Output);
             return Ok(None);
@@ -206,7 +216,8 @@ impl Adaptive {
             .decide(&link.measured, &environment, self.objective)
             .ok_or_else(none)?;
         self.inference.cut_at(self.points[point]);
-        Ok(Some(environment))
+        let codec = self.objective.predict(&link.measured[point], &environment).codec;
+        Ok(Some((environment, codec)))
     }
 
     fn observe(&mut self, answer: &Answer) {

@@ -5,7 +5,8 @@
 use std::io::Read;
 use std::time::Duration;
 
-use seam_tuner::{CloudProfile, Environment, Objective, Plan, Profile};
+use seam_runtime::Codec;
+use seam_tuner::{CloudProfile, CodecChoice, Environment, Objective, Plan, Profile};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use ureq::http::{Response, StatusCode};
@@ -115,6 +116,21 @@ impl Client {
         self.accepted(response).map(drop)
     }
 
+    /// The codecs by which boundaries may cross to this host; none where it does not know Seam's
+    /// extension of the protocol. Those that this version does not know are left out.
+    ///
+    /// # Errors
+    /// The host is unreachable, refuses, or answers nonsense.
+    pub fn codecs(&self) -> Result<Vec<Codec>, Error> {
+        let response = self.sent(self.agent.get(self.at("/v2")).call())?;
+        let mut response = self.accepted(response)?;
+        let body = self.read(&mut response)?;
+        let metadata: ServerMetadata =
+            serde_json::from_slice(&body).map_err(|e| self.nonsense(e.to_string()))?;
+        let known = metadata.codecs.iter().filter_map(|name| name.as_str()?.parse().ok());
+        Ok(known.collect())
+    }
+
     /// Sends the inference request `body`, whose first `json_length` bytes are JSON, to the model
     /// `tail`, and reads the one output tensor of the answer. With `model`, the identity of the
     /// `.seam` file, the host refuses codes of another calibration than its own.
@@ -164,7 +180,8 @@ impl Client {
         self.accepted(response).map(drop)
     }
 
-    /// The host's plan for `network` on `device`, from the profile that the device has pushed.
+    /// The host's plan for `network` on `device`, from the profile that the device has pushed, with
+    /// the codecs of `choice`.
     ///
     /// # Errors
     /// The host is unreachable, has no such profile, or answers nonsense.
@@ -174,6 +191,7 @@ impl Client {
         network: &str,
         environment: Environment,
         objective: Objective,
+        choice: CodecChoice,
     ) -> Result<Plan, Error> {
         let query = [
             ("model", network.to_string()),
@@ -182,6 +200,7 @@ impl Client {
             ("rtt", format!("{}ns", environment.rtt_ns)),
             ("load", environment.cloud_load.to_string()),
             ("objective", objective.name().to_string()),
+            ("codec", choice.to_string()),
         ];
         let request = self
             .agent
@@ -309,6 +328,12 @@ impl Error {
 #[derive(Deserialize)]
 struct Refusal {
     error: String,
+}
+
+#[derive(Deserialize)]
+struct ServerMetadata {
+    #[serde(default)]
+    codecs: Vec<Value>,
 }
 
 #[derive(Deserialize)]

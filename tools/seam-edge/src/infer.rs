@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use seam_runtime::boundary::{Frame, tail_name};
 use seam_runtime::graph::{Element, Point};
 use seam_runtime::preprocess::{Pixels, Tables, codes};
-use seam_runtime::{Model, Options, Session};
+use seam_runtime::{Codec, Model, Options, Session};
 use serde::{Serialize, Serializer};
 
 use crate::{Client, Error};
@@ -117,6 +117,32 @@ impl Inference {
     /// The network.
     pub fn model(&self) -> &Arc<Model> {
         &self.model
+    }
+
+    /// The codec by which the boundary of this point crosses; a tensor that would not shrink
+    /// crosses raw even so.
+    pub fn codec(&self) -> Option<Codec> {
+        let here = self.crossings.iter().find(|crossing| crossing.frame.point() == self.point);
+        here.and_then(|crossing| crossing.frame.codec())
+    }
+
+    /// From now on the boundary of this point crosses by `codec`, where it has one (codes and
+    /// pixels do) and the host knows it; raw otherwise. [`Inference::codec`] says which it is.
+    ///
+    /// # Errors
+    /// The host cannot be asked what it knows.
+    pub fn cross_by(&mut self, codec: Option<Codec>) -> Result<(), Error> {
+        let (graph, point) = (self.model.graph(), self.point);
+        let here = self.crossings.iter_mut().find(|crossing| crossing.frame.point() == point);
+        if let Some(crossing) = here {
+            crossing.frame = match codec {
+                Some(codec) if crossing.client.codecs()?.contains(&codec) => {
+                    Frame::coded(graph, point, None, codec)
+                }
+                _ => Frame::new(graph, point, None),
+            };
+        }
+        Ok(())
     }
 
     /// Where the network is cut.

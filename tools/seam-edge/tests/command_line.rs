@@ -7,9 +7,9 @@ use std::process::{Command, Output, Stdio};
 use seam_kernels::{ConvGeometry, Shape, Window};
 use seam_runtime::graph::{Candidate, Element, Graph, Op, Step, StepData, Tensor, TensorId};
 use seam_runtime::preprocess::{Channels, Preprocess};
-use seam_runtime::{Pack, writer};
+use seam_runtime::{Model, Pack, writer};
 use seam_tuner::profile::{CLOUD_PROFILE_SCHEMA, SEAM_VERSION, TailProfile, Times};
-use seam_tuner::{CloudProfile, Environment, Objective, Plan, Profile};
+use seam_tuner::{CloudProfile, Environment, Objective, Outline, Plan, Profile, Request};
 use serde_json::Value;
 
 /// Two pointwise layers over 4×4 colour images, written to `FOLDER/net.seam`.
@@ -254,8 +254,9 @@ fn plan(folder: &Path, net: &Path) -> Plan {
         points: ["input", "conv0"].map(tail).into(),
     };
     let environment = Environment::of_uplink(1.0).unwrap();
-    let points = ["input", "conv0", "output"];
-    Plan::new(&edge.model, points, &edge, &cloud, environment, Objective::Best).unwrap()
+    let outline = Outline::of(&Model::open(net.as_ref()).unwrap()).unwrap();
+    let request = Request::new(&outline, &edge, &cloud, environment, Objective::Best);
+    Plan::new(&request).unwrap()
 }
 
 #[test]

@@ -7,7 +7,8 @@ use seam_tuner::constraints::{Constraints, Pin};
 use seam_tuner::general::general_cut;
 use seam_tuner::plan::Inputs;
 use seam_tuner::{
-    CloudProfile, Environment, Map, Objective, Outline, Plan, Profile, Request, estimate, units,
+    CloudProfile, CodecChoice, Environment, Map, Objective, Outline, Plan, Profile, Request,
+    estimate, units,
 };
 
 use crate::report::map::{self, Chart};
@@ -73,6 +74,11 @@ pub(crate) struct Args {
     /// Also shows the choice over all uplinks and draws it there.
     #[arg(long, value_name = "FILE.svg")]
     map: Option<PathBuf>,
+    /// Codecs that boundaries may cross by: auto, none, or one's name.
+    ///
+    /// Only what both profiles have measured is used: the board's needs --images.
+    #[arg(long, value_name = "CODEC", default_value_t = CodecChoice::Auto)]
+    codec: CodecChoice,
     /// Also writes the plan there.
     #[arg(short, long, value_name = "PLAN.json")]
     output: Option<PathBuf>,
@@ -103,6 +109,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             min_depth: args.min_depth,
             pins: args.pin,
         },
+        codecs: args.codec,
     };
     let mut plan = Plan::new(&request)?;
     if args.general {

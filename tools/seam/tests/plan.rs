@@ -43,6 +43,7 @@ impl Files {
             frame_bytes: bytes,
             edge_ns: Times::exactly(ms * 1e6),
             encode_ns: Times::default(),
+            codecs: Vec::new(),
         };
         let step = |name: &str| seam_tuner::profile::StepProfile {
             name: name.into(),
@@ -66,6 +67,7 @@ impl Files {
         let tails = points[..2].iter().map(|&(name, _, _, ms)| TailProfile {
             name: name.into(),
             tail_ns: Times::exactly(ms * 1e6),
+            codecs: Vec::new(),
         });
         let cloud = CloudProfile {
             schema: CLOUD_PROFILE_SCHEMA.into(),

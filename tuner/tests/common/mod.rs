@@ -9,7 +9,6 @@ use seam_runtime::graph::{Candidate, Element, Graph, Op, Step, StepData, Tensor,
 use seam_runtime::writer;
 use seam_tuner::Work;
 use seam_tuner::outline::OutlinePoint;
-use seam_tuner::plan::Inputs;
 use seam_tuner::profile::{
     BoundaryTensor, CLOUD_PROFILE_SCHEMA, CloudProfile, Device, Method, ModelRef, PROFILE_SCHEMA,
     PointProfile, Profile, SEAM_VERSION, StepProfile, TailProfile, Times,
@@ -60,15 +59,8 @@ pub(crate) fn plan(
     constraints: Constraints,
 ) -> Result<Plan, Error> {
     let (outline, edge, cloud) = (outline(rows), edge(rows), cloud(rows));
-    Plan::new(&Request {
-        outline: &outline,
-        edge: &edge,
-        cloud: &cloud,
-        inputs: Inputs::of(&edge, &cloud),
-        environment,
-        objective,
-        constraints,
-    })
+    let request = Request::new(&outline, &edge, &cloud, environment, objective);
+    Plan::new(&Request { constraints, ..request })
 }
 
 pub(crate) fn edge(rows: &[Row]) -> Profile {
@@ -84,6 +76,7 @@ pub(crate) fn edge(rows: &[Row]) -> Profile {
         frame_bytes: bytes,
         edge_ns: Times::exactly(edge_ms * 1e6),
         encode_ns: Times::exactly(0.0),
+        codecs: Vec::new(),
     });
     let steps = (1..rows.len()).map(|i| StepProfile {
         name: format!("step{i}"),
@@ -107,10 +100,11 @@ pub(crate) fn edge(rows: &[Row]) -> Profile {
 }
 
 pub(crate) fn cloud(rows: &[Row]) -> CloudProfile {
-    let tails = rows
-        .iter()
-        .filter(|row| row.0 != "output")
-        .map(|row| TailProfile { name: row.0.into(), tail_ns: Times::exactly(row.3 * 1e6) });
+    let tails = rows.iter().filter(|row| row.0 != "output").map(|row| TailProfile {
+        name: row.0.into(),
+        tail_ns: Times::exactly(row.3 * 1e6),
+        codecs: Vec::new(),
+    });
     CloudProfile {
         schema: CLOUD_PROFILE_SCHEMA.into(),
         seam_version: SEAM_VERSION.into(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use seam_edge::{Adaptive, Answer, Client, Decision, Event, Timeouts, top};
-use seam_runtime::{Model, image};
+use seam_runtime::{Codec, image};
 use seam_tuner::{Environment, Objective, units};
 use serde_json::json;
 
@@ -25,7 +25,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let options = args.running.options(&args.net, &model)?;
     let objective = if args.fastest { Objective::Fastest } else { Objective::Best };
     let files = files(args)?;
-    let mut adaptive = Adaptive::new(model.clone(), options, client, &args.device.id(), objective)?;
+    let device = args.device.id();
+    let mut adaptive =
+        Adaptive::new(model.clone(), options, client, &device, objective, args.codec)?;
     if let Some(session) = adaptive.inference().session() {
         super::tell_of_packing(session);
     }
@@ -43,7 +45,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         // Before the first image there was no cut to move.
         moves += usize::from(i > 0 && decision.moved);
         longest = longest.max(decision.took);
-        show(args, &model, file, &decision, &answer);
+        show(args, &adaptive, file, &decision, &answer);
     }
     if !args.json {
         println!(
@@ -55,8 +57,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn show(args: &Args, model: &Model, file: &Path, decision: &Decision, answer: &Answer) {
-    let point = model.graph().point_name(decision.point);
+fn show(args: &Args, adaptive: &Adaptive, file: &Path, decision: &Decision, answer: &Answer) {
+    let inference = adaptive.inference();
+    let (point, codec) = (inference.model().graph().point_name(decision.point), inference.codec());
     let classes = top(&answer.values, args.top);
     if args.json {
         println!(
@@ -67,6 +70,7 @@ fn show(args: &Args, model: &Model, file: &Path, decision: &Decision, answer: &A
                 "moved": decision.moved,
                 "environment": decision.environment,
                 "decided_us": decision.took.as_secs_f64() * 1e6,
+                "codec": codec.map(Codec::name),
                 "uploaded_bytes": answer.uploaded,
                 "timing": answer.timing,
                 "top": classes
@@ -90,5 +94,5 @@ fn show(args: &Args, model: &Model, file: &Path, decision: &Decision, answer: &A
     for (class, value) in classes {
         println!("{class:>7}  {value:.4}");
     }
-    println!("{}", times(answer));
+    println!("{}", times(answer, codec));
 }

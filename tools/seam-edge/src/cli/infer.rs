@@ -7,9 +7,9 @@ use anyhow::{Context, Result, bail, ensure};
 use seam_edge::{Answer, Client, Error, Inference, Timeouts, top};
 use seam_runtime::graph::{INPUT, OUTPUT, Point};
 use seam_runtime::preprocess::Pixels;
-use seam_runtime::{Model, Options, image, writer};
+use seam_runtime::{Codec, Model, Options, image, writer};
 use seam_tuner::profile::Device;
-use seam_tuner::{Environment, Objective, Plan, units};
+use seam_tuner::{CodecChoice, Environment, Objective, Plan, units};
 use serde_json::json;
 
 use super::Running;
@@ -57,6 +57,9 @@ pub(crate) struct Args {
     /// Cut where this plan says, as `seam plan` wrote it
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
+    /// Send the boundary by this codec, `none` for raw [default: as planned; raw with --at]
+    #[arg(long, value_name = "CODEC", default_value_t = CodecChoice::Auto, hide_default_value = true)]
+    pub(super) codec: CodecChoice,
     /// Bytes that the uplink carries, such as 250KiB/s [default: measured]
     #[arg(long, value_name = "RATE", value_parser = units::rate)]
     uplink: Option<f64>,
@@ -78,6 +81,8 @@ pub(crate) struct Args {
 /// Where to cut, and why there.
 struct Cut {
     point: Point,
+    /// How the boundary crosses; none raw.
+    codec: Option<Codec>,
     reason: &'static str,
 }
 
@@ -95,15 +100,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(url) => Some(Client::new(url, Timeouts::default())?),
         None => None,
     };
-    let run = |point| infer(&model, point, &options, cloud.as_ref(), &image);
+    let run = |cut: &Cut| infer(&model, cut, &options, cloud.as_ref(), &image);
     let planned = cut(args, &model, &options, cloud.as_ref());
-    let result = planned.and_then(|cut| Ok((run(cut.point)?, cut)));
+    let result = planned.and_then(|cut| Ok((run(&cut)?, cut)));
     let fallback = || args.at.is_none() && args.plan.is_none() && model.reaches() == Point::Output;
     let ((answer, inference), cut) = match result {
         Err(e) if fallback() && e.downcast_ref().is_some_and(Error::is_unreachable) => {
             eprintln!("seam-edge: {}; running all of the network here", seam_edge::one_line(&e));
-            let cut = Cut { point: Point::Output, reason: "cloud out of reach" };
-            (run(cut.point)?, cut)
+            let cut = Cut { point: Point::Output, codec: None, reason: "cloud out of reach" };
+            (run(&cut)?, cut)
         }
         other => other?,
     };
@@ -119,12 +124,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn infer(
     model: &Arc<Model>,
-    point: Point,
+    cut: &Cut,
     options: &Options,
     cloud: Option<&Client>,
     image: &Pixels,
 ) -> Result<(Answer, Inference)> {
-    let mut inference = Inference::new(model.clone(), &[point], options.clone(), cloud)?;
+    let mut inference = Inference::new(model.clone(), &[cut.point], options.clone(), cloud)?;
+    if let Some(codec) = cut.codec {
+        inference.cross_by(Some(codec))?;
+        if inference.codec().is_none() && cut.point != Point::Output {
+            eprintln!("seam-edge: the boundary crosses raw: it or the host has no codec {codec}");
+        }
+    }
     if let Some(session) = inference.session() {
         super::tell_of_packing(session);
     }
@@ -135,14 +146,20 @@ fn infer(
 /// Where the command line, the plan or the cloud host says to cut.
 fn cut(args: &Args, model: &Model, options: &Options, cloud: Option<&Client>) -> Result<Cut> {
     if let Some(name) = &args.at {
-        return Ok(Cut { point: model.point(name)?, reason: "as asked" });
+        return Ok(Cut { point: model.point(name)?, codec: args.codec.only(), reason: "as asked" });
     }
     let objective = if args.fastest { Objective::Fastest } else { Objective::Best };
     let plan = match (&args.plan, cloud) {
         (Some(path), _) => Plan::read(path)?,
         (None, Some(client)) => {
             let environment = environment(args, client)?;
-            client.plan(&args.device.id(), &model.graph().name, environment, objective)?
+            client.plan(
+                &args.device.id(),
+                &model.graph().name,
+                environment,
+                objective,
+                args.codec,
+            )?
         }
         (None, None) => bail!("no cloud host to ask where to cut: give --cloud URL or --at POINT"),
     };
@@ -165,7 +182,11 @@ fn cut(args: &Args, model: &Model, options: &Options, cloud: Option<&Client>) ->
         },
         () => (plan.chosen.as_str(), "by plan"),
     };
-    Ok(Cut { point: model.point(name)?, reason })
+    let codec = match args.codec {
+        CodecChoice::Auto => plan.point(name).and_then(|point| point.predicted.codec),
+        forced => forced.only(),
+    };
+    Ok(Cut { point: model.point(name)?, codec, reason })
 }
 
 /// Says what the plan warns of, and whether it was made for another board than `here`.
@@ -204,6 +225,7 @@ fn show(args: &Args, model: &Model, cut: &Cut, inference: &Inference, answer: &A
                 "reason": cut.reason,
                 "isa": inference.session().map(|s| s.isa().name()),
                 "threads": inference.session().map(|s| s.threads()),
+                "codec": inference.codec(),
                 "uploaded_bytes": answer.uploaded,
                 "timing": timing,
                 "top": top(&answer.values, args.top)
@@ -219,7 +241,7 @@ fn show(args: &Args, model: &Model, cut: &Cut, inference: &Inference, answer: &A
     for (class, value) in top(&answer.values, args.top) {
         println!("{class:>7}  {value:.4}");
     }
-    println!("{}", times(answer));
+    println!("{}", times(answer, inference.codec()));
 }
 
 /// Where the point of that name leaves the work.
@@ -232,17 +254,18 @@ pub(super) fn place(point: &str) -> String {
 }
 
 /// Where the time went.
-pub(super) fn times(answer: &Answer) -> String {
+pub(super) fn times(answer: &Answer, codec: Option<Codec>) -> String {
     let ms = |d: std::time::Duration| d.as_secs_f64() * 1e3;
     let timing = &answer.timing;
     format!(
-        "preprocess {:.2} ms, edge {:.2} ms, encode {:.2} ms, upload {:.2} ms ({} bytes), cloud \
+        "preprocess {:.2} ms, edge {:.2} ms, encode {:.2} ms, upload {:.2} ms ({} bytes{}), cloud \
          {:.2} ms, total {:.2} ms",
         ms(timing.preprocess),
         ms(timing.edge),
         ms(timing.encode),
         ms(timing.upload),
         answer.uploaded,
+        codec.map_or(String::new(), |codec| format!(" by {codec}")),
         ms(timing.cloud),
         ms(timing.total)
     )

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
-use seam_runtime::{Session, writer};
-use seam_tuner::Profile;
+use anyhow::{Context, Result, bail};
+use seam_runtime::{Model, Session, image, writer};
 use seam_tuner::measure::{self, Effort};
-use seam_tuner::profile::Minute;
+use seam_tuner::profile::{CodecEncoding, Minute};
+use seam_tuner::{Profile, compression};
 
 use super::Running;
 
@@ -19,6 +19,7 @@ use super::Running;
 /// times drifted.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  seam-edge profile net.seam -o profile.json\n  \
+                  seam-edge profile net.seam --images photos/ -o profile.json\n  \
                   seam-edge profile net.seam -o profile.json --minutes 10")]
 pub(crate) struct Args {
     /// The .seam file, or a prefix of one
@@ -34,13 +35,23 @@ pub(crate) struct Args {
     /// Minutes to keep the board busy before measuring
     #[arg(long, value_name = "M", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1440))]
     minutes: u32,
+    /// Also measure how far boundaries shrink and what that takes, on images of this folder
+    #[arg(long, value_name = "DIR", conflicts_with = "image")]
+    images: Option<PathBuf>,
+    /// The same on this image; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    image: Vec<PathBuf>,
 }
 
 /// From one minute to the next, a busy board that has settled changes by no more.
 const SETTLED: f64 = 0.02;
 
+/// Images of a folder that are used, evenly over it.
+const IMAGES: usize = 8;
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     let model = super::open(&args.net)?;
+    let images = images(args, &model)?;
     let mut session = Session::new(model.clone(), args.running.options(&args.net, &model)?)?;
     super::tell_of_packing(&session);
     super::noise(session.input());
@@ -48,7 +59,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let bar = super::bar("profiling");
     let effort = Effort { cap: Duration::from_secs(args.seconds), ..Effort::default() };
     let told = |done: f64| bar.set_position((done * 1000.0) as u64);
-    let profile = Profile { sustained, ..measure::profile(&mut session, &effort, told) };
+    let mut profile = Profile { sustained, ..measure::profile(&mut session, &effort, told) };
+    bar.finish_and_clear();
+    let bar = super::bar("compressing");
+    let told = |done: f64| bar.set_position((done * 1000.0) as u64);
+    compression::measure(&mut session, &images, &mut profile, told);
     bar.finish_and_clear();
     writer::write_file(&args.out, profile.to_json().as_bytes())?;
     println!(
@@ -60,6 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         profile.total.p50 / 1e6,
         args.out.display()
     );
+    show_codecs(&profile);
     if !profile.method.met {
         eprintln!(
             "seam-edge: the median is known to {:.1}% only, not the {:.1}% aimed at: quieten the \
@@ -92,4 +108,51 @@ fn sustain(session: &mut Session, minutes: u32) -> Vec<Minute> {
         }
     }
     sustained
+}
+
+/// What every codec makes of every boundary: the part of the raw bytes that crosses, and raw
+/// megabytes encoded in a second. Nothing where the profile has no codecs.
+fn show_codecs(profile: &Profile) {
+    let coded: Vec<_> = profile.points.iter().filter(|point| !point.codecs.is_empty()).collect();
+    let Some(first) = coded.first() else { return };
+    let width = coded.iter().map(|point| point.name.chars().count()).max().unwrap_or(0).max(5);
+    let names = first.codecs.iter().map(|row| format!("  {:>16}", row.codec.name()));
+    println!("\n{:<width$}  {:>10}{}", "point", "raw bytes", names.collect::<String>());
+    for point in coded {
+        let cell = |row: &CodecEncoding| {
+            let ratio = row.bytes as f64 / point.frame_bytes as f64;
+            let rate = point.raw_bytes as f64 / row.encode_ns.p50.max(1.0) * 1e3;
+            format!("  {ratio:.3} {rate:>5.0} MB/s")
+        };
+        let cells = point.codecs.iter().map(cell).collect::<String>();
+        println!("{:<width$}  {:>10}{cells}", point.name, point.raw_bytes);
+    }
+}
+
+/// The pixels of the images that were given.
+fn images(args: &Args, model: &Model) -> Result<Vec<Vec<u8>>> {
+    let mut paths = args.image.clone();
+    if let Some(folder) = &args.images {
+        let named = || folder.display().to_string();
+        for entry in std::fs::read_dir(folder).with_context(named)? {
+            let path = entry.with_context(named)?.path();
+            let ending = path.extension().map(|e| e.to_ascii_lowercase());
+            if ending.is_some_and(|e| e == "jpg" || e == "jpeg" || e == "png") {
+                paths.push(path);
+            }
+        }
+        if paths.is_empty() {
+            bail!("{} holds no JPEG or PNG file: name another folder of images", named());
+        }
+        paths.sort();
+        let every = paths.len().div_ceil(IMAGES);
+        paths = paths.into_iter().step_by(every).collect();
+    }
+    let graph = model.graph();
+    let shape = graph.tensor(graph.input).shape;
+    let pixels = |path: &PathBuf| -> Result<Vec<u8>> {
+        let pixels = graph.preprocess.pixels(&image::load(path)?, shape);
+        pixels.with_context(|| path.display().to_string())
+    };
+    paths.iter().map(pixels).collect()
 }

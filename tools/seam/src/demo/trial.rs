@@ -10,7 +10,7 @@ use seam_runtime::boundary::describe;
 use seam_runtime::preprocess::Pixels;
 use seam_runtime::{Options, Pack, Point, Session, writer};
 use seam_tuner::measure::{self, Effort};
-use seam_tuner::{Environment, Objective, Plan, Profile, choose};
+use seam_tuner::{CodecChoice, Environment, Objective, Plan, Profile, choose};
 
 use super::data::Picture;
 use super::host::Host;
@@ -85,7 +85,7 @@ impl Trial {
             let client = Client::new(&link.url(), Timeouts::default())?;
             let rtt_ns = client.measure_rtt()?.as_nanos() as f64;
             let environment = Environment::new(bytes_per_s, rtt_ns, 0.0)?;
-            let plan = client.plan(BOARD, name, environment, Objective::Best)?;
+            let plan = client.plan(BOARD, name, environment, Objective::Best, CodecChoice::Auto)?;
             let rate = report::units::rate(bytes_per_s).replace([' ', '/'], "");
             writer::write_file(&file(&format!("plan.{rate}.json")), plan.to_json().as_bytes())?;
             planned.push(Uplink { bytes_per_s, client, plan, _link: link });

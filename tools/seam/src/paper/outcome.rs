@@ -2,8 +2,9 @@
 
 use anyhow::{Context, Result};
 use seam_runtime::graph::{INPUT, OUTPUT};
-use seam_tuner::profile::ModelRef;
-use seam_tuner::{CloudProfile, Environment, Objective, Plan, Profile};
+use seam_tuner::outline::OutlinePoint;
+use seam_tuner::profile::{ModelRef, PointProfile};
+use seam_tuner::{CloudProfile, Environment, Objective, Outline, Plan, Profile, Request};
 use serde::Serialize;
 
 use super::cases::{Case, KB};
@@ -60,8 +61,19 @@ impl Outcome {
         cloud: &CloudProfile,
     ) -> Result<Outcome> {
         let environment = Environment::of_uplink(case.uplink())?;
-        let names = edge.points.iter().map(|point| point.name.as_str());
-        let plan = Plan::new(model, names, edge, cloud, environment, Objective::Best)?;
+        // Nothing limits the paper's board.
+        let point = |point: &PointProfile| OutlinePoint {
+            name: point.name.clone(),
+            steps: point.steps,
+            download_bytes: 0,
+            memory_bytes: 0,
+        };
+        let outline = Outline {
+            model: model.clone(),
+            points: edge.points.iter().map(point).collect(),
+            layers: Vec::new(),
+        };
+        let plan = Plan::new(&Request::new(&outline, edge, cloud, environment, Objective::Best))?;
         let points = points(net);
         let bytes = |name: &str| {
             let point = points.iter().find(|point| point.name == name);
