@@ -9,8 +9,8 @@ use seam_tuner::profile::{
     StepProfile, TailProfile, Times,
 };
 use seam_tuner::{
-    CloudProfile, Constraints, Environment, LayerGraph, Objective, Outline, Profile, Request, Work,
-    candidates,
+    CloudProfile, CodecChoice, Constraints, Environment, LayerGraph, Objective, Outline, Profile,
+    Request, Work, candidates,
 };
 
 /// The layers of GoogLeNet without its auxiliary heads, each with its activation.
@@ -85,10 +85,12 @@ impl Profiled {
             frame_bytes: *bytes,
             edge_ns: Times::exactly(f64::from(*steps) * 3e6),
             encode_ns: Times::exactly(*bytes as f64 / 10.0),
+            codecs: Vec::new(),
         };
         let tail = |(name, before, _): &(String, u32, u64)| TailProfile {
             name: name.clone(),
             tail_ns: Times::exactly(f64::from(steps - before) * 1e5),
+            codecs: Vec::new(),
         };
         let step = |node: &Node| StepProfile {
             name: node.name.clone(),
@@ -145,6 +147,7 @@ impl Profiled {
             environment: Environment::new(256_000.0, 2e7, 0.0).expect("a possible environment"),
             objective,
             constraints: Constraints::default(),
+            codecs: CodecChoice::Auto,
         }
     }
 }

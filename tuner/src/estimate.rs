@@ -142,6 +142,7 @@ fn estimated_point(
         frame_bytes,
         edge_ns,
         encode_ns,
+        codecs: Vec::new(),
     }
 }
 
@@ -202,6 +203,7 @@ pub fn cloud(model: &Model, measured: &CloudProfile) -> Result<CloudProfile, Err
         let estimate = || TailProfile {
             name: name.into(),
             tail_ns: Times::estimated(ns(&line, point), error),
+            codecs: Vec::new(),
         };
         tail(name).cloned().unwrap_or_else(estimate)
     };

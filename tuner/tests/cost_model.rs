@@ -303,7 +303,11 @@ fn cloud(model: &Model, names: &[&'static str]) -> CloudProfile {
     let tail = |&name: &&str| {
         let from = graph.steps_before(graph.point(name).unwrap());
         let left: u64 = (from..graph.steps.len()).map(|i| Work::of(model, i).macs).sum();
-        TailProfile { name: name.into(), tail_ns: Times::exactly(left as f64 + 3000.0) }
+        TailProfile {
+            name: name.into(),
+            tail_ns: Times::exactly(left as f64 + 3000.0),
+            codecs: Vec::new(),
+        }
     };
     let points = names.iter().map(tail).collect();
     let model = ModelRef::new(&graph.name, &model.id());

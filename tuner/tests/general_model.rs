@@ -128,6 +128,7 @@ fn profiles(model: &Model, (edge_us, tail_us): Cost) -> (Profile, CloudProfile) 
         .map(|i| seam_tuner::profile::TailProfile {
             name: POINTS[i].into(),
             tail_ns: Times::exactly(f64::from(tail_us[i]) * 1e3),
+            codecs: Vec::new(),
         })
         .collect();
     (edge, cloud)

@@ -243,7 +243,11 @@ fn plan(folder: &Path, net: &Path) -> Plan {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let mut edge = Profile::read(&out).unwrap();
     edge.method.met = true;
-    let tail = |name: &str| TailProfile { name: name.into(), tail_ns: Times::exactly(1e6) };
+    let tail = |name: &str| TailProfile {
+        name: name.into(),
+        tail_ns: Times::exactly(1e6),
+        codecs: Vec::new(),
+    };
     let cloud = CloudProfile {
         schema: CLOUD_PROFILE_SCHEMA.into(),
         seam_version: SEAM_VERSION.into(),

@@ -87,6 +87,7 @@ pub(crate) fn profiles(case: &Case, net: &Net) -> (Profile, CloudProfile) {
     let tails = points.iter().filter(|point| point.name != OUTPUT).map(|point| TailProfile {
         name: point.name.clone(),
         tail_ns: Times::exactly(tail_seconds(net, point) * 1e9),
+        codecs: Vec::new(),
     });
     let cloud = CloudProfile {
         schema: CLOUD_PROFILE_SCHEMA.into(),
