@@ -51,8 +51,8 @@ fn estimated<'a>(
         n => format!("at {n} points, the first of them {first},"),
     };
     Some(format!(
-        "{what} {points} are estimates, by their held-out error right to {:.0}%: {remedy} to \
-         measure them",
+        "{what} {points} are estimates, good to about {:.0}% by the model's held-out error: {remedy} \
+         to measure them",
         worst * 100.0
     ))
 }

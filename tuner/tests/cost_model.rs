@@ -64,12 +64,16 @@ fn residual<const N: usize>(rows: &[[f64; N]], targets: &[f64], x: &[f64; N]) ->
     rows.iter().zip(targets).map(|(row, target)| (at(row) - target).powi(2)).sum()
 }
 
+/// Columns that have much in common, as the features of steps have: their free solutions are often
+/// negative.
 fn system() -> impl Strategy<Value = (Vec<[f64; 4]>, Vec<f64>)> {
-    let row = [-3.0..3.0f64, -3.0..3.0f64, 0.0..3.0f64, -3.0..3.0f64];
-    prop::collection::vec((row, -5.0..5.0f64), 4..16).prop_map(|rows| rows.into_iter().unzip())
+    let row = [0.0..3.0f64, 0.0..3.0f64, 0.0..3.0f64, 1.0..1.5f64];
+    prop::collection::vec((row, -1.0..5.0f64), 4..16).prop_map(|rows| rows.into_iter().unzip())
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_solution_is_found_as_it_was_hidden(
         (rows, _) in system(),
