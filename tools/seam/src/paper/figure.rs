@@ -21,10 +21,14 @@ const STYLE: &str = "svg{color-scheme:light dark}\
     text{font:13px system-ui,'Segoe UI',Roboto,Arial,sans-serif;fill:#14171c}\
     .title{font-size:15px;font-weight:600}.page{fill:#fff}.axis{stroke:#dfe0dc}\
     .edge{fill:#2a62c4}.upload{fill:#c77700}.cloud{fill:#0c8f78}\
+    .hatch{stroke:#fff;stroke-width:2.5;stroke-opacity:.45}\
     .best{fill:none;stroke:#a15c00;stroke-width:1.6}.fastest{fill:#a15c00}\
     @media(prefers-color-scheme:dark){text{fill:#eceef1}.page{fill:#181b20}.axis{stroke:#2e333b}\
     .edge{fill:#5c97f5}.upload{fill:#e8a23a}.cloud{fill:#3fc2a6}\
     .best{stroke:#f2bd63}.fastest{fill:#f2bd63}}";
+/// Uploads differ from the rest not by colour alone.
+const HATCH: &str = "<pattern id=\"hatch\" width=\"7\" height=\"7\" patternUnits=\"userSpaceOnUse\" \
+    patternTransform=\"rotate(45)\"><line class=\"hatch\" x1=\"0\" x2=\"0\" y1=\"0\" y2=\"7\"/></pattern>";
 /// A star of 16×16.
 const STAR: &str = "M8 1.6 9.9 5.8l4.5.5-3.4 3 1 4.5L8 11.5l-4 2.3 1-4.5-3.4-3 4.5-.5z";
 /// Characters of the longest bar.
@@ -49,7 +53,7 @@ impl Figure<'_> {
         writeln!(
             out,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
-             role=\"img\" aria-label=\"{title}\">\n<style>{STYLE}</style>\n\
+             role=\"img\" aria-label=\"{title}\">\n<style>{STYLE}</style>\n{HATCH}\n\
              <rect class=\"page\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>\n\
              <text class=\"title\" x=\"16\" y=\"26\">{title}</text>",
             title = escape(&self.title)
@@ -72,16 +76,19 @@ impl Figure<'_> {
             let middle = left + slot * (i as f64 + 0.5);
             let mut below = 0.0;
             for (class, seconds, _) in parts(&point.predicted) {
-                writeln!(
-                    out,
-                    "<rect class=\"{class}\" x=\"{:.1}\" y=\"{:.2}\" width=\"{:.1}\" \
-                     height=\"{:.2}\"><title>{}: {class} {seconds:.3} s</title></rect>",
+                let place = format!(
+                    "x=\"{:.1}\" y=\"{:.2}\" width=\"{:.1}\" height=\"{:.2}\"",
                     middle - slot * 0.3,
                     y(below + seconds),
                     slot * 0.6,
-                    y(below) - y(below + seconds),
+                    y(below) - y(below + seconds)
+                );
+                writeln!(
+                    out,
+                    "<rect class=\"{class}\" {place}><title>{}: {class} {seconds:.3} s</title></rect>",
                     escape(&point.name)
                 )?;
+                write_hatch(out, class, &place)?;
                 below += seconds;
             }
             writeln!(
@@ -110,6 +117,7 @@ impl Figure<'_> {
                  <text x=\"{}\" y=\"54\">{label}</text>",
                 x + 20.0
             )?;
+            write_hatch(out, class, &format!("x=\"{x}\" y=\"42\" width=\"14\" height=\"14\""))?;
             x += 112.0;
         }
         for (class, label) in [("best", "best"), ("fastest", "fastest")] {
@@ -173,6 +181,14 @@ fn parts(predicted: &seam_tuner::prediction::Prediction) -> Parts {
         ("upload", (predicted.upload_ns + predicted.rtt_ns) / 1e9, '▒'),
         ("cloud", predicted.cloud_ns / 1e9, '░'),
     ]
+}
+
+/// Lines over an upload.
+fn write_hatch(out: &mut String, class: &str, place: &str) -> std::fmt::Result {
+    match class {
+        "upload" => writeln!(out, "<rect fill=\"url(#hatch)\" pointer-events=\"none\" {place}/>"),
+        _ => Ok(()),
+    }
 }
 
 fn write_star(out: &mut String, class: &str, x: f64, y: f64) -> std::fmt::Result {

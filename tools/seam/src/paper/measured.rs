@@ -120,3 +120,22 @@ fn median_ns(mut run: impl FnMut() -> Result<()>) -> Result<f64> {
     let samples: Vec<u64> = (0..CODINGS).map(|_| once()).collect::<Result<_>>()?;
     Ok(Times::of(&samples).p50)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_jpeg_baseline_is_the_picture_in_the_networks_size() {
+        let picture = picture(None).unwrap();
+        let [small, large] = [112, 224].map(|side| jpeg(&picture, side).unwrap());
+        assert!(small.bytes < large.bytes && large.bytes < 224 * 224 * 3, "{small:?} {large:?}");
+        assert!(small.encode_ns > 0.0 && small.decode_ns > 0.0, "{small:?}");
+        let error = picture_error("none.png");
+        assert!(error.contains("none.png") && !error.contains('\n'), "{error}");
+    }
+
+    fn picture_error(path: &str) -> String {
+        super::picture(Some(Path::new(path))).unwrap_err().to_string()
+    }
+}
