@@ -109,10 +109,10 @@ impl Inference {
     /// # Errors
     /// The host cannot be asked what it knows.
     pub fn with_codec(mut self, codec: Codec) -> Result<Inference, Error> {
-        if let Some(cloud) = &mut self.cloud {
-            if cloud.client.codecs()?.contains(&codec) {
-                cloud.frame = Frame::coded(self.model.graph(), self.point, None, codec);
-            }
+        if let Some(cloud) = &mut self.cloud
+            && cloud.client.codecs()?.contains(&codec)
+        {
+            cloud.frame = Frame::coded(self.model.graph(), self.point, None, codec);
         }
         Ok(self)
     }
