@@ -46,8 +46,11 @@ struct Entry {
     codec: Codec,
     name: &'static str,
     encoder: fn(Shape) -> Box<dyn Encode>,
-    decode: fn(Shape, &[u8], &mut [u8]) -> Result<(), String>,
+    decode: Decode,
 }
+
+/// Fills the codes of a tensor from its encoded bytes, or says why not.
+type Decode = fn(Shape, &[u8], &mut [u8]) -> Result<(), String>;
 
 /// Every codec, in the order of [`Codec`].
 const TABLE: [Entry; 3] = [

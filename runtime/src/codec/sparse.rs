@@ -143,7 +143,7 @@ fn context(left: u8, above: u8) -> usize {
 fn neighbours(shape: Shape, before: &[u8], index: usize) -> Option<(&[u8], &[u8])> {
     let (c, row) = (shape.c, shape.w * shape.c);
     let back = |by: usize| &before[before.len() - by..][..c];
-    match (index % shape.w > 0, index >= shape.w) {
+    match (!index.is_multiple_of(shape.w), index >= shape.w) {
         (true, true) => Some((back(c), back(row))),
         (true, false) => Some((back(c), back(c))),
         (false, true) => Some((back(row), back(row))),

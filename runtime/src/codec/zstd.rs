@@ -6,7 +6,7 @@ use zstd_safe::{CCtx, DCtx, get_error_name};
 use super::{Encode, planes};
 
 /// The fastest of the format's levels that code entropy in full; those above find no more in
-/// activations before they take fifty times as long.
+/// activations before they take a hundred times as long.
 const LEVEL: i32 = 1;
 
 pub(super) struct Zstd {
