@@ -101,6 +101,7 @@ fn main() -> Result<()> {
             print!("{}", table(&trial));
             trials.push(trial);
         }
+        let _shaped = Shaped::new(&args.interface, slowest(&args.rates))?;
         let adaptive = Adaptive::new(model, options, client.clone(), DEVICE, Objective::Fastest)?;
         print!("{}", follow(&args, adaptive)?);
     }
@@ -206,24 +207,26 @@ fn follow(args: &Args, mut adaptive: Adaptive) -> Result<String> {
     };
     let (slowest, fastest) = (slowest(&args.rates), args.rates.iter().copied().fold(0.0, f64::max));
     let mut text = format!(
-        "\n### {}, the cut following the uplink\n\n| uplink | settled after | images cut at | \
-         deciding took at most |\n|---|---|---|---|\n",
+        "\n### {}, the cut following the uplink\n\n| uplink | estimated at \
+         last | settled after | images cut at | deciding took at most |\n|---|---|---|---|---|\n",
         graph.name
     );
     for rate in [slowest, fastest, slowest] {
         let _shaped = Shaped::new(&args.interface, rate)?;
         let mut points = Vec::new();
-        let mut took = Duration::ZERO;
+        let (mut took, mut estimated) = (Duration::ZERO, 0.0);
         for _ in 0..IMAGES {
             let (decision, _) = adaptive.run(&image)?;
             points.push(graph.point_name(decision.point).to_string());
             took = took.max(decision.took);
+            estimated = decision.environment.map_or(0.0, |e| e.uplink_bytes_per_s);
         }
         let last = points.last().cloned().unwrap_or_default();
         let settled = points.iter().rposition(|point| *point != last).map_or(0, |i| i + 1);
         text += &format!(
-            "| {} | {settled} images | {} | {:.1} us |\n",
+            "| {} | {} | {settled} images | {} | {:.1} us |\n",
             units::show_rate(rate),
+            units::show_rate(estimated),
             points.join(", "),
             took.as_secs_f64() * 1e6
         );
