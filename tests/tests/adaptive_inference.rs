@@ -37,13 +37,13 @@ fn image(seed: u64) -> Pixels {
     Pixels { height: onnx::SIDE, width: onnx::SIDE, channels: 3, data: onnx::pixels(seed) }
 }
 
-/// The profile of a board on which the last step takes 100 ms and every other one no time.
+/// The profile of a board on which the last step takes 20 ms and every other one no time.
 fn slow_at_the_end(model: &Arc<Model>) -> Profile {
     let effort = Effort { warm_up: 1, target: 0.5, cap: Duration::ZERO };
     let mut session = Session::new(model.clone(), options()).unwrap();
     let mut profile = profile(&mut session, &effort, |_| ());
     for point in &mut profile.points {
-        let ms = if point.name == "output" { 100.0 } else { 0.0 };
+        let ms = if point.name == "output" { 20.0 } else { 0.0 };
         point.edge_ns = Times::exactly(ms * 1e6);
     }
     profile
@@ -131,8 +131,8 @@ fn the_cut_moves_once_the_link_has_changed_and_moves_back() {
     let model = Arc::new(Model::open(&onnx::quantized(folder.path(), "small", 1)).unwrap());
     let host = Host::start(Config::new(folder.path()));
     client(&host.url()).push_profile(BOARD, &slow_at_the_end(&model)).unwrap();
-    // An image of 1.2 kB and its JSON take 15 ms on the one and half a second on the other.
-    let (fast, slow) = (100_000, 3_000);
+    // The smallest boundary and its JSON, 0.2 kB, take 2 ms on the one and 0.1 s on the other.
+    let (fast, slow) = (100_000, 2_000);
     let relay = Relay::to(host.address, fast);
     let cloud = client(&format!("http://{}", relay.address));
     let objective = Objective::Fastest;
@@ -215,8 +215,9 @@ fn a_host_that_was_never_there_is_told_of_with_the_first_image() {
 
     // A prefix alone is of no use without a host.
     let prefix = &model.bytes()[..model.prefix_len(Point::Candidate(0)) as usize];
-    std::fs::write(&seam, prefix).unwrap();
-    let Err(error) = new(Arc::new(Model::open(&seam).unwrap())) else { panic!("needs a host") };
+    let short = folder.path().join("short.seam");
+    std::fs::write(&short, prefix).unwrap();
+    let Err(error) = new(Arc::new(Model::open(&short).unwrap())) else { panic!("needs a host") };
     assert!(error.is_unreachable(), "{error}");
 }
 

@@ -9,7 +9,11 @@ use seam_runtime::{Model, Options, Session};
 use seam_tests::host::Host;
 use seam_tests::onnx;
 use seam_tuner::measure::{Effort, profile};
+<<<<<<< HEAD
 use seam_tuner::{CodecChoice, Environment, Objective, Profile};
+=======
+use seam_tuner::{Environment, Objective, Plan, Profile};
+>>>>>>> link
 
 const EFFORT: Effort = Effort { warm_up: 1, target: 0.5, cap: Duration::from_millis(100) };
 
@@ -40,6 +44,9 @@ fn a_pushed_profile_gives_plans_and_outlives_the_host() {
         client.push_profile("board", &profile).unwrap();
         // A second one takes the first one's place.
         client.push_profile("board", &profile).unwrap();
+        let error = client.profile("other", "small").unwrap_err();
+        assert!(error.is_not_found() && error.to_string().contains("push"), "{error}");
+        assert!(client.cloud_profile("other").unwrap_err().is_not_found());
     }
     let host = Host::start(config);
     let client = client(&host);
@@ -53,6 +60,16 @@ fn a_pushed_profile_gives_plans_and_outlives_the_host() {
         assert_eq!(points, graph.points().map(|p| graph.point_name(p)).collect::<Vec<_>>());
         assert_ne!(plan.best.as_deref(), Some("input"));
     }
+    // Both profiles come back as they were planned from, and the plan can be made here.
+    let (edge, cloud) = (client.profile("board", "small"), client.cloud_profile("small"));
+    let (edge, cloud) = (edge.unwrap(), cloud.unwrap());
+    assert_eq!(edge, profile);
+    let burst = environment.with_burst(16384.0).unwrap();
+    let plan = client.plan("board", "small", burst, Objective::Best).unwrap();
+    assert_eq!(plan.environment, burst);
+    let names = plan.points.iter().map(|p| p.name.as_str());
+    let here = Plan::new(&plan.model, names, &edge, &cloud, burst, Objective::Best).unwrap();
+    assert_eq!(here.to_json(), plan.to_json());
     // An uplink so slow that every byte counts: nothing but `output` can win.
     let slow = Environment::of_uplink(1.0).unwrap();
     let plan = client.plan("board", "small", slow, Objective::Fastest, AUTO).unwrap();
@@ -138,6 +155,7 @@ fn what_is_no_profile_or_no_environment_is_refused_with_its_cause() {
         ("model=small&uplink=250KB/s", "KiB/s"),
         ("model=small&uplink=0B/s", "above zero"),
         ("model=small&uplink=1MB/s&rtt=-1ms", "-1ms"),
+        ("model=small&uplink=1MB/s&burst=16", "16"),
         ("model=small&uplink=1MB/s&load=x", "load"),
         ("model=small&uplink=1MB/s&load=-1", "load"),
         ("model=small&uplink=1MB/s&objective=cheapest", "cheapest"),

@@ -157,11 +157,14 @@ impl Estimator {
             excess = excess.max(rtt_ns / slowness) + upload.bytes as f64 - upload.ns / slowness;
             burst_bytes = burst_bytes.max(excess);
         }
+        if burst_bytes * slowness < LEAST {
+            burst_bytes = 0.0;
+        }
         Environment::new(1e9 / slowness, rtt_ns, 0.0)?.with_burst(burst_bytes)?;
         Ok(Estimator {
-            slowness: Smoothed::new(slowness),
+            slowness: Smoothed::new(slowness, 0.0),
             burst_bytes,
-            rtt_ns: Smoothed::new(rtt_ns),
+            rtt_ns: Smoothed::new(rtt_ns, LEAST),
             cloud_load: 0.0,
         })
     }
@@ -193,9 +196,10 @@ impl Estimator {
         true
     }
 
-    /// The last upload told of another rate, and none has confirmed it yet.
+    /// The last upload was far from what it should have taken, and none has confirmed it yet: the
+    /// link may have become another one, whose burst no upload shows, but a new [`Probe`] does.
     pub fn is_unsure(&self) -> bool {
-        self.slowness.suspect.is_some()
+        self.slowness.suspect.is_some() || self.rtt_ns.suspect.is_some()
     }
 
     /// Takes the cloud host's report of its load into account; what is no load is ignored.
@@ -205,13 +209,14 @@ impl Estimator {
         }
     }
 
-    /// Bytes of an upload that tells of the rate and takes a tenth of a second.
+    /// Bytes of an upload that tells of the rate: it takes a tenth of a second, but goes beyond the
+    /// burst by three quarters of it at least and by 256 KiB at most.
     pub fn probe_bytes(&self) -> u64 {
         const TENTH: f64 = 1e8;
-        const LEAST: f64 = 1024.0;
         const MOST: f64 = (256 << 10) as f64;
-        let most = MOST.max(2.0 * self.burst_bytes);
-        (self.burst_bytes + TENTH / self.slowness.value()).clamp(LEAST, most) as u64
+        let least = (0.75 * self.burst_bytes).max(1024.0);
+        let beyond = (TENTH / self.slowness.value()).clamp(least, least.max(MOST));
+        (self.burst_bytes + beyond) as u64
     }
 }
 
@@ -219,6 +224,8 @@ impl Estimator {
 #[derive(Clone, Debug)]
 struct Smoothed {
     log: f64,
+    /// No sample that differs by less is far.
+    least: f64,
     /// Samples since the value was last known to have changed.
     samples: u32,
     /// The last sample was far, on this side.
@@ -227,8 +234,9 @@ struct Smoothed {
 
 impl Smoothed {
     /// A value that is well known.
-    fn new(value: f64) -> Smoothed {
-        Smoothed { log: value.max(1e-9).ln(), samples: (1.0 / WEIGHT) as u32, suspect: None }
+    fn new(value: f64, least: f64) -> Smoothed {
+        let samples = (1.0 / WEIGHT) as u32;
+        Smoothed { log: value.max(1e-9).ln(), least, samples, suspect: None }
     }
 
     fn value(&self) -> f64 {
@@ -238,7 +246,8 @@ impl Smoothed {
     fn observe(&mut self, sample: f64) {
         let log = sample.max(1e-9).ln();
         let difference = log - self.log;
-        let side = (difference.abs() > FAR.ln()).then_some(difference > 0.0);
+        let far = difference.abs() > FAR.ln() && (sample - self.value()).abs() > self.least;
+        let side = far.then_some(difference > 0.0);
         match side {
             None => {
                 self.samples += 1;
@@ -246,7 +255,7 @@ impl Smoothed {
                 self.suspect = None;
             }
             far if far == self.suspect => {
-                *self = Smoothed { log, samples: 1, suspect: None };
+                *self = Smoothed { log, samples: 1, suspect: None, ..*self };
             }
             far => self.suspect = far,
         }

@@ -69,8 +69,9 @@ fn any_coded_points() -> impl Strategy<Value = Vec<MeasuredPoint>> {
 }
 
 fn any_environment() -> impl Strategy<Value = Environment> {
-    (1e3..1e8f64, 0.0..1e9f64, 0.0..4.0f64)
-        .prop_map(|(uplink, rtt, load)| Environment::new(uplink, rtt, load).unwrap())
+    (1e3..1e8f64, 0.0..1e5f64, 0.0..1e9f64, 0.0..4.0f64).prop_map(|(uplink, burst, rtt, load)| {
+        Environment::new(uplink, rtt, load).unwrap().with_burst(burst).unwrap()
+    })
 }
 
 /// The paper's accounting of AlexNet on its board (FACTS §1c): conv5 at 250 KB/s takes 0.36 s,
@@ -119,6 +120,10 @@ fn every_part_of_the_cost_counts() {
     assert_eq!(predicted.rtt_ns, 7e6);
     assert_eq!(predicted.cloud_ns, 15e6, "a load of one half makes a tail half as long again");
     assert_eq!(predicted.total_ns, 172_001_000.0);
+    let behind_a_bucket = environment.with_burst(400.0).unwrap();
+    assert_eq!(predict(&inner, &behind_a_bucket).upload_ns, 60e6, "the burst takes no time");
+    let behind_a_bucket = environment.with_burst(4000.0).unwrap();
+    assert_eq!(predict(&inner, &behind_a_bucket).upload_ns, 0.0);
     let alone = predict(&point("output", 0, 50, 10), &environment);
     assert_eq!(alone.total_ns, 50e6, "output needs neither link nor cloud");
 }

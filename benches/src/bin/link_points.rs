@@ -95,14 +95,16 @@ fn main() -> Result<()> {
         for &point in &points {
             run(&mut inference, point)?;
         }
+        let uplink = Uplink(&args.interface);
         for &rate in &args.rates {
-            let _shaped = Shaped::new(&args.interface, rate)?;
+            uplink.shape(rate)?;
             let trial = trial(&args, &client, &mut inference, &points, rate)?;
             print!("{}", table(&trial));
             trials.push(trial);
         }
+        uplink.shape(slowest(&args.rates))?;
         let adaptive = Adaptive::new(model, options, client.clone(), DEVICE, Objective::Fastest)?;
-        print!("{}", follow(&args, adaptive)?);
+        print!("{}", follow(&args, &uplink, adaptive)?);
     }
     print!("{}", summary(&trials));
     Ok(())
@@ -195,7 +197,7 @@ fn slowest(rates: &[f64]) -> f64 {
 
 /// Images one after the other while the uplink goes from the slowest rate to the fastest and back:
 /// where each was cut.
-fn follow(args: &Args, mut adaptive: Adaptive) -> Result<String> {
+fn follow(args: &Args, uplink: &Uplink, mut adaptive: Adaptive) -> Result<String> {
     let graph = adaptive.inference().model().graph().clone();
     let input = graph.tensor(graph.input).shape;
     let image = Pixels {
@@ -206,24 +208,26 @@ fn follow(args: &Args, mut adaptive: Adaptive) -> Result<String> {
     };
     let (slowest, fastest) = (slowest(&args.rates), args.rates.iter().copied().fold(0.0, f64::max));
     let mut text = format!(
-        "\n### {}, the cut following the uplink\n\n| uplink | settled after | images cut at | \
-         deciding took at most |\n|---|---|---|---|\n",
+        "\n### {}, the cut following the uplink\n\n| uplink | estimated at \
+         last | settled after | images cut at | deciding took at most |\n|---|---|---|---|---|\n",
         graph.name
     );
     for rate in [slowest, fastest, slowest] {
-        let _shaped = Shaped::new(&args.interface, rate)?;
+        uplink.shape(rate)?;
         let mut points = Vec::new();
-        let mut took = Duration::ZERO;
+        let (mut took, mut estimated) = (Duration::ZERO, 0.0);
         for _ in 0..IMAGES {
             let (decision, _) = adaptive.run(&image)?;
             points.push(graph.point_name(decision.point).to_string());
             took = took.max(decision.took);
+            estimated = decision.environment.map_or(0.0, |e| e.uplink_bytes_per_s);
         }
         let last = points.last().cloned().unwrap_or_default();
         let settled = points.iter().rposition(|point| *point != last).map_or(0, |i| i + 1);
         text += &format!(
-            "| {} | {settled} images | {} | {:.1} us |\n",
+            "| {} | {} | {settled} images | {} | {:.1} us |\n",
             units::show_rate(rate),
+            units::show_rate(estimated),
             points.join(", "),
             took.as_secs_f64() * 1e6
         );
@@ -341,19 +345,19 @@ fn summary(trials: &[Trial]) -> String {
     text
 }
 
-/// A token bucket on an interface, for as long as this lives.
-struct Shaped<'a>(&'a str);
+/// The interface towards the host; as fast as it can be once this is gone.
+struct Uplink<'a>(&'a str);
 
-impl<'a> Shaped<'a> {
-    fn new(interface: &'a str, rate: f64) -> Result<Shaped<'a>> {
-        let rate = format!("{}bit", (rate * 8.0).round());
-        let shape = ["tbf", "rate", &rate, "burst", "16kb", "latency", "400ms"];
-        tc(&[&["replace", "dev", interface, "root"][..], &shape].concat())?;
-        Ok(Shaped(interface))
+impl Uplink<'_> {
+    /// Shapes it by a token bucket from now on.
+    fn shape(&self, bytes_per_s: f64) -> Result<()> {
+        let rate = format!("{}bit", (bytes_per_s * 8.0).round());
+        let bucket = ["tbf", "rate", &rate, "burst", "16kb", "latency", "400ms"];
+        tc(&[&["replace", "dev", self.0, "root"][..], &bucket].concat())
     }
 }
 
-impl Drop for Shaped<'_> {
+impl Drop for Uplink<'_> {
     fn drop(&mut self) {
         // The namespace goes at the end in any case.
         let _ = tc(&["del", "dev", self.0, "root"]);

@@ -2,8 +2,9 @@
 //! environment as the uploads so far show it.
 //!
 //! Every upload is a sample. While none tells of the rate (all of the network runs here, or the
-//! boundary fits into the uplink's burst), a small probe every few seconds takes its place. A host
-//! that is out of reach leaves all of the work to the board until it is back.
+//! boundary fits into the uplink's burst), a small probe every few seconds takes its place. An
+//! upload that took far more or less than it should have has the link probed anew. A host that is
+//! out of reach leaves all of the work to the board until it is back.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -232,15 +233,20 @@ impl Adaptive {
 }
 
 impl Link {
-    /// An upload that tells of the rate, for nothing else.
+    /// An upload that tells of the rate, for nothing else. What looks like a change, then or
+    /// before, is looked at in full.
     fn probe(&mut self, client: &Client) -> Result<(), Error> {
-        let bytes = self.estimator.probe_bytes();
-        let (time, load) = client.probe_with(bytes)?;
-        self.observe(bytes, time, Duration::ZERO);
-        self.estimator.observe_load(load);
         if !self.estimator.is_unsure() {
-            self.probe = Instant::now() + PROBE_EVERY;
+            let bytes = self.estimator.probe_bytes();
+            let (time, load) = client.probe_with(bytes)?;
+            self.observe(bytes, time, Duration::ZERO);
+            self.estimator.observe_load(load);
         }
+        if self.estimator.is_unsure() {
+            self.estimator = client.probe()?;
+            self.quiet = Instant::now();
+        }
+        self.probe = Instant::now() + PROBE_EVERY;
         Ok(())
     }
 
@@ -256,9 +262,10 @@ impl Link {
         });
         // The host works with all of the upload there.
         self.quiet = now.checked_sub(cloud).unwrap_or(now);
-        if told {
-            // What looks like a change is looked at again at once.
-            self.probe = if self.estimator.is_unsure() { now } else { now + PROBE_EVERY };
+        if self.estimator.is_unsure() {
+            self.probe = now;
+        } else if told {
+            self.probe = now + PROBE_EVERY;
         }
     }
 }

@@ -74,7 +74,17 @@ fn nowhere() -> String {
 
 #[test]
 fn usage_is_2_failure_is_1_and_one_line() {
-    for wrong in [&["bench"][..], &["nonsense"], &["infer", "a", "b"], &["push", "p.json"], &[]] {
+    let adaptive = ["infer", "a", "b", "--adaptive"];
+    for wrong in [
+        &["bench"][..],
+        &["nonsense"],
+        &["infer", "a", "b"],
+        &adaptive,
+        &[&adaptive[..], &["--cloud", "http://h", "--at", "output"]].concat(),
+        &["infer", "a", "b", "--repeat", "2", "--at", "output"],
+        &["push", "p.json"],
+        &[],
+    ] {
         assert_eq!(seam_edge(wrong).status.code(), Some(2), "{wrong:?}");
     }
     let folder = tempfile::tempdir().unwrap();
@@ -86,6 +96,9 @@ fn usage_is_2_failure_is_1_and_one_line() {
     std::fs::write(&wide, b"not an image").unwrap();
     let wide = wide.to_str().unwrap();
     let url = nowhere();
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let empty = empty.to_str().unwrap();
     for (arguments, cause) in [
         (&["bench", "missing.seam"][..], "missing.seam"),
         (&["bench", image], "magic"),
@@ -96,6 +109,8 @@ fn usage_is_2_failure_is_1_and_one_line() {
         (&["infer", net, image, "--at", "conv0", "--cloud", &url], "seam cloud serve"),
         (&["infer", net, image, "--cloud", "https://host"], "http://HOST:PORT"),
         (&["infer", net, image, "--plan", image], "plan"),
+        (&["infer", net, image, image, "--at", "output"], "--adaptive"),
+        (&["infer", net, empty, "--adaptive", "--cloud", &url], "no JPEG"),
         (&["push", image, "--cloud", &url], "profile"),
         (&["pull", "net", "--cloud", &url, "-o", net], "seam cloud serve"),
     ] {
@@ -174,6 +189,38 @@ fn without_a_cloud_host_everything_runs_here_unless_a_point_was_asked_for() {
     assert_eq!(fallback["output"], here["output"]);
     assert_eq!(here["output"].as_array().unwrap().len(), 48);
     assert!(!infer(&["--cloud", &nowhere(), "--at", "conv0"]).status.success());
+}
+
+#[test]
+fn many_images_without_a_cloud_host_all_run_here_and_that_is_said_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let net = network(folder.path());
+    let photos = folder.path().join("photos");
+    std::fs::create_dir(&photos).unwrap();
+    std::fs::write(photos.join("notes.txt"), "no image").unwrap();
+    for name in ["b.png", "a.PNG"] {
+        std::fs::rename(image(folder.path(), 4), photos.join(name)).unwrap();
+    }
+    let last = image(folder.path(), 4);
+    let infer = |more: &[&str]| {
+        let images = [photos.to_str().unwrap(), last.to_str().unwrap()];
+        let start = ["infer", net.to_str().unwrap(), images[0], images[1], "--adaptive"];
+        let url = nowhere();
+        let output = seam_edge(&[&start[..], &["--cloud", &url], more].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert_eq!(text(&output.stderr).matches("until it is back").count(), 1);
+        text(&output.stdout).to_string()
+    };
+    let lines = infer(&["--json", "--repeat", "2"]);
+    let lines: Vec<Value> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let names: Vec<_> = lines.iter().map(|l| l["image"].as_str().unwrap()).collect();
+    let names: Vec<_> = names.iter().map(|n| n.rsplit('/').next().unwrap()).collect();
+    assert_eq!(names, ["a.PNG", "b.png", "image.png"].repeat(2));
+    for line in &lines {
+        assert_eq!((&line["point"], &line["environment"]), (&"output".into(), &Value::Null));
+        assert_eq!(line["output"], lines[0]["output"]);
+    }
+    assert!(infer(&[]).contains("3 images, the cut moved 0 times"));
 }
 
 #[test]
