@@ -9,11 +9,7 @@ use seam_runtime::{Model, Options, Session};
 use seam_tests::host::Host;
 use seam_tests::onnx;
 use seam_tuner::measure::{Effort, profile};
-<<<<<<< HEAD
-use seam_tuner::{CodecChoice, Environment, Objective, Profile};
-=======
-use seam_tuner::{Environment, Objective, Plan, Profile};
->>>>>>> link
+use seam_tuner::{CodecChoice, Environment, Objective, Plan, Profile};
 
 const EFFORT: Effort = Effort { warm_up: 1, target: 0.5, cap: Duration::from_millis(100) };
 

@@ -131,7 +131,6 @@ impl Inference {
     ///
     /// # Errors
     /// The host cannot be asked what it knows.
-<<<<<<< HEAD
     pub fn cross_by(&mut self, codec: Option<Codec>) -> Result<(), Error> {
         let (graph, point) = (self.model.graph(), self.point);
         let here = self.crossings.iter_mut().find(|crossing| crossing.frame.point() == point);
@@ -142,13 +141,6 @@ impl Inference {
                 }
                 _ => Frame::new(graph, point, None),
             };
-=======
-    pub fn with_codec(mut self, codec: Codec) -> Result<Inference, Error> {
-        if let Some(cloud) = &mut self.cloud
-            && cloud.client.codecs()?.contains(&codec)
-        {
-            cloud.frame = Frame::coded(self.model.graph(), self.point, None, codec);
->>>>>>> codec
         }
         Ok(())
     }
