@@ -18,7 +18,7 @@ use seam_edge::{Adaptive, Client, Inference, Timeouts};
 use seam_runtime::preprocess::Pixels;
 use seam_runtime::{Model, Options, Pack, Point};
 use seam_tuner::plan::PlannedPoint;
-use seam_tuner::{Environment, Objective, Plan, units};
+use seam_tuner::{CodecChoice, Environment, Objective, Plan, units};
 
 /// Run every point of networks over shaped uplinks and compare with the plan.
 #[derive(Parser)]
@@ -103,7 +103,14 @@ fn main() -> Result<()> {
             trials.push(trial);
         }
         uplink.shape(slowest(&args.rates))?;
-        let adaptive = Adaptive::new(model, options, client.clone(), DEVICE, Objective::Fastest)?;
+        let adaptive = Adaptive::new(
+            model,
+            options,
+            client.clone(),
+            DEVICE,
+            Objective::Fastest,
+            CodecChoice::None,
+        )?;
         print!("{}", follow(&args, &uplink, adaptive)?);
     }
     print!("{}", summary(&trials));
@@ -134,7 +141,8 @@ fn trial(
     let graph = model.graph();
     sleep(rest(rate));
     let environment = client.probe()?.environment();
-    let plan = client.plan(DEVICE, &graph.name, environment, Objective::Fastest)?;
+    let plan =
+        client.plan(DEVICE, &graph.name, environment, Objective::Fastest, CodecChoice::None)?;
     let mut runs: Vec<Vec<Parts>> = vec![Vec::new(); points.len()];
     for repeat in 0..args.repeats {
         // Every other round backwards: what drifts meets all points alike.
@@ -154,7 +162,7 @@ fn trial(
         let planned = plan.point(name).with_context(|| format!("the plan lacks {name}"))?;
         Ok(Row {
             name: name.into(),
-            bytes: planned.bytes,
+            bytes: planned.predicted.bytes,
             predicted: predicted(planned),
             measured: median(runs),
         })
