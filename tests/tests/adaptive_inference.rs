@@ -37,14 +37,16 @@ fn image(seed: u64) -> Pixels {
     Pixels { height: onnx::SIDE, width: onnx::SIDE, channels: 3, data: onnx::pixels(seed) }
 }
 
-/// The profile of a board on which the last step takes 20 ms and every other one no time.
+/// The profile of a board that takes a second for the whole network and no time for a part of it,
+/// whose boundary has 200 kB: cut above 200 kB/s, all on the board below.
 fn slow_at_the_end(model: &Arc<Model>) -> Profile {
     let effort = Effort { warm_up: 1, target: 0.5, cap: Duration::ZERO };
     let mut session = Session::new(model.clone(), options()).unwrap();
     let mut profile = profile(&mut session, &effort, |_| ());
     for point in &mut profile.points {
-        let ms = if point.name == "output" { 20.0 } else { 0.0 };
-        point.edge_ns = Times::exactly(ms * 1e6);
+        let (seconds, bytes) = if point.name == "output" { (1.0, 0) } else { (0.0, 200_000) };
+        point.edge_ns = Times::exactly(seconds * 1e9);
+        (point.raw_bytes, point.frame_bytes) = (bytes, bytes);
     }
     profile
 }
@@ -131,8 +133,7 @@ fn the_cut_moves_once_the_link_has_changed_and_moves_back() {
     let model = Arc::new(Model::open(&onnx::quantized(folder.path(), "small", 1)).unwrap());
     let host = Host::start(Config::new(folder.path()));
     client(&host.url()).push_profile(BOARD, &slow_at_the_end(&model)).unwrap();
-    // The smallest boundary and its JSON, 0.2 kB, take 2 ms on the one and 0.1 s on the other.
-    let (fast, slow) = (100_000, 2_000);
+    let (fast, slow) = (100_000_000, 20_000);
     let relay = Relay::to(host.address, fast);
     let cloud = client(&format!("http://{}", relay.address));
     let objective = Objective::Fastest;
