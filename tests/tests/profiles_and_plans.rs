@@ -9,7 +9,7 @@ use seam_runtime::{Model, Options, Session};
 use seam_tests::host::Host;
 use seam_tests::onnx;
 use seam_tuner::measure::{Effort, profile};
-use seam_tuner::{CodecChoice, Environment, Objective, Plan, Profile};
+use seam_tuner::{CodecChoice, Environment, Objective, Outline, Plan, Profile, Request};
 
 const EFFORT: Effort = Effort { warm_up: 1, target: 0.5, cap: Duration::from_millis(100) };
 
@@ -61,10 +61,10 @@ fn a_pushed_profile_gives_plans_and_outlives_the_host() {
     let (edge, cloud) = (edge.unwrap(), cloud.unwrap());
     assert_eq!(edge, profile);
     let burst = environment.with_burst(16384.0).unwrap();
-    let plan = client.plan("board", "small", burst, Objective::Best).unwrap();
+    let plan = client.plan("board", "small", burst, Objective::Best, AUTO).unwrap();
     assert_eq!(plan.environment, burst);
-    let names = plan.points.iter().map(|p| p.name.as_str());
-    let here = Plan::new(&plan.model, names, &edge, &cloud, burst, Objective::Best).unwrap();
+    let outline = Outline::of(&model).unwrap();
+    let here = Plan::new(&Request::new(&outline, &edge, &cloud, burst, Objective::Best)).unwrap();
     assert_eq!(here.to_json(), plan.to_json());
     // An uplink so slow that every byte counts: nothing but `output` can win.
     let slow = Environment::of_uplink(1.0).unwrap();
