@@ -1,10 +1,12 @@
 //! The predicted time of a point: the paper's PredictPerformance, from profiles, measured
 //! or completed by [estimates](crate::estimate).
 //!
-//! `total(p) = edge(p) + encode(p) + (bytes(p) - burst) / uplink + rtt
-//! + (decode(p) + tail(p)) * (1 + load)`, where a boundary within the burst takes the uplink no
-//! time. At `input` nothing runs on the edge, at `output` nothing crosses and nothing runs in the
-//! cloud.
+//! ```text
+//! total(p) = edge(p) + encode(p) + max(0, bytes(p) - burst) / uplink + rtt
+//!          + (decode(p) + tail(p)) * (1 + load)
+//! ```
+//!
+//! At `input` nothing runs on the edge, at `output` nothing crosses and nothing runs in the cloud.
 //!
 //! A boundary crosses raw or by one of the codecs that both sides were measured with: whatever takes
 //! the least in the environment at hand.
