@@ -1,10 +1,10 @@
 //! Prediction against reality: every point of every network, run end to end over shaped uplinks.
 //! `benches/link/run` builds the link and calls this inside of the board's network namespace.
 //!
-//! Each network is tuned, profiled and pushed by `seam-edge`, and profiled by the cloud host. For
-//! each rate the uplink is shaped, probed, and planned for by the host; then every point runs as
-//! often as was asked for, in turns, each run on an uplink that has rested. The medians stand
-//! beside what the plan says.
+//! Each network is tuned by `seam-edge`. For each rate it is profiled and pushed (the cloud host
+//! profiles its tails once), and the uplink is shaped, probed, and planned for by the host; then
+//! every point runs as often as was asked for, in turns, each run on an uplink that has rested. The
+//! medians stand beside what the plan says.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -85,7 +85,8 @@ fn main() -> Result<()> {
     let client = Client::new(&args.cloud, Timeouts::default())?;
     let mut trials = Vec::new();
     for net in &args.nets {
-        prepare(&args, &client, net)?;
+        let edge = || Command::new(&args.seam_edge);
+        succeed(edge().arg("tune").arg(net).args(["--threads", "1"]))?;
         let model = Arc::new(Model::open(net)?);
         let mut options = Options::from_env()?;
         options.pack = Some(Arc::new(Pack::open(&net.with_extension("pack"))?));
@@ -97,6 +98,7 @@ fn main() -> Result<()> {
         }
         let uplink = Uplink(&args.interface);
         for &rate in &args.rates {
+            profile(&args, &client, net)?;
             uplink.shape(rate)?;
             let trial = trial(&args, &client, &mut inference, &points, rate)?;
             print!("{}", table(&trial));
@@ -117,12 +119,11 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Tunes and profiles a network on this board's one thread, and has the host profile its tails:
-/// one after the other, as both are on one machine.
-fn prepare(args: &Args, client: &Client, net: &Path) -> Result<()> {
+/// Profiles a network on this board's one thread, and has the host profile its tails: one after the
+/// other, as both are on one machine.
+fn profile(args: &Args, client: &Client, net: &Path) -> Result<()> {
     let profile = net.with_extension("profile.json");
     let edge = || Command::new(&args.seam_edge);
-    succeed(edge().arg("tune").arg(net).args(["--threads", "1"]))?;
     succeed(edge().arg("profile").arg(net).args(["--threads", "1", "-o"]).arg(&profile))?;
     let push = ["--cloud", &args.cloud, "--device", DEVICE];
     succeed(edge().arg("push").arg(&profile).args(push))?;

@@ -94,13 +94,12 @@ mod tests {
         for load in [0.0, 0.5, 1.0, 1.5] {
             let (go, wait) = mpsc::channel::<()>();
             let at = host.clone();
-            let work = async move {
-                at.heavy(move || {
-                    let _ = wait.recv();
-                    Ok(())
-                })
-                .await
+            let wait = move || {
+                // The sender goes: that is the sign.
+                let _ = wait.recv();
+                Ok(())
             };
+            let work = async move { at.heavy(wait).await };
             under_way.push((go, runtime.spawn(work)));
             let until = Instant::now() + Duration::from_secs(60);
             while host.under_way.load(Ordering::Relaxed) < under_way.len() {
