@@ -16,9 +16,10 @@
 //! graphics card that runs each network in a few milliseconds.
 
 use seam_runtime::graph::OUTPUT;
+use seam_tuner::Work;
 use seam_tuner::profile::{
     BoundaryTensor, CLOUD_PROFILE_SCHEMA, CloudProfile, Device, Method, ModelRef, PROFILE_SCHEMA,
-    PointProfile, Profile, StepProfile, TailProfile, Times,
+    PointProfile, Profile, SEAM_VERSION, StepProfile, TailProfile, Times,
 };
 
 use super::cases::Case;
@@ -53,10 +54,13 @@ pub(crate) fn profiles(case: &Case, net: &Net) -> (Profile, CloudProfile) {
     let steps = net.nodes.iter().enumerate().map(|(i, node)| StepProfile {
         name: node.name.clone(),
         layer: node.name.clone(),
-        kind: format!("{:?}", node.op).chars().take_while(|c| c.is_alphanumeric()).collect(),
         kernel: LABEL.into(),
-        macs: net.macs(i),
-        weight_bytes: node.weights,
+        work: Work {
+            kind: format!("{:?}", node.op).chars().take_while(|c| c.is_alphanumeric()).collect(),
+            macs: net.macs(i),
+            weight_bytes: node.weights,
+            ..Work::default()
+        },
         ns: Times::exactly(seconds[i] * 1e9),
     });
     let point_profile = |point: &Point| PointProfile {
@@ -74,12 +78,16 @@ pub(crate) fn profiles(case: &Case, net: &Net) -> (Profile, CloudProfile) {
         frame_bytes: point.crosses,
         edge_ns: Times::exactly(edge_s(point) * 1e9),
         encode_ns: Times::exactly(0.0),
+        codecs: Vec::new(),
     };
     let edge = Profile {
         schema: PROFILE_SCHEMA.into(),
+        seam_version: SEAM_VERSION.into(),
         model: model.clone(),
         device: device("Jetson TX2", "gemmlowp with im2col"),
         method: method.clone(),
+        sustained: Vec::new(),
+        fitted_from: Vec::new(),
         total: Times::exactly(seconds.iter().sum::<f64>() * 1e9),
         steps: steps.collect(),
         points: points.iter().map(point_profile).collect(),
@@ -91,6 +99,7 @@ pub(crate) fn profiles(case: &Case, net: &Net) -> (Profile, CloudProfile) {
     });
     let cloud = CloudProfile {
         schema: CLOUD_PROFILE_SCHEMA.into(),
+        seam_version: SEAM_VERSION.into(),
         model,
         device: device("TITAN Xp", "FP32"),
         engine: LABEL.into(),
