@@ -5,6 +5,7 @@
 //! it, each as tall as its bytes.
 
 use std::fmt::{self, Write};
+use std::ops::Range;
 
 use seam_runtime::graph::{Graph, TensorId};
 use seam_runtime::memory::{MemoryPlan, Placement};
@@ -85,7 +86,8 @@ fn write_svg(out: &mut String, drawing: &Drawing) -> fmt::Result {
     }
     // What crosses at `output` is the answer, and nothing does at `input`.
     let crosses = graph.candidates.iter().find(|c| c.name == cut.0).map(|c| c.boundary);
-    for place in places(memory) {
+    let places = places(memory);
+    for place in &places {
         let Some(placement) = &memory.tensors[place.tensor] else { continue };
         let tensor = &graph.tensors[place.tensor];
         let class = match placement.life.start <= cut.1 {
@@ -107,10 +109,22 @@ fn write_svg(out: &mut String, drawing: &Drawing) -> fmt::Result {
             placement.bytes.start,
             when(placement, steps)
         )?;
-        if tall >= 14.0 && wide >= CHARACTER * tensor.name.chars().count() as f64 + 8.0 {
-            write!(out, "<text class=\"on\" x=\"{:.1}\" y=\"{:.1}\">{name}</text>", left + 4.0, {
+        if class == "upload" {
+            write!(
+                out,
+                "<rect fill=\"url(#hatch)\" x=\"{left:.1}\" y=\"{top:.2}\" width=\"{wide:.1}\" \
+                 height=\"{tall:.2}\"/>"
+            )?;
+        }
+        let characters = tensor.name.chars().count() as f64;
+        let bare = bare(memory, &places, place);
+        if tall >= 14.0 && column * bare.len() as f64 >= CHARACTER * characters + 8.0 {
+            write!(
+                out,
+                "<text class=\"on\" x=\"{:.1}\" y=\"{:.1}\">{name}</text>",
+                x(bare.start) + 4.0,
                 top + tall.min(18.0) - 4.5
-            })?;
+            )?;
         }
         writeln!(out, "</g>")?;
     }
@@ -172,6 +186,26 @@ fn place(memory: &MemoryPlan, placement: &Placement) -> Place {
     }
 }
 
+/// When nothing else is drawn over `place`: in-place steps and concats share bytes for a step.
+fn bare(memory: &MemoryPlan, places: &[Place], place: &Place) -> Range<usize> {
+    let life = |place: &Place| {
+        memory.tensors[place.tensor].as_ref().map_or(0..0, |placement| placement.life.clone())
+    };
+    let own = life(place);
+    let over = places.iter().filter(|other| {
+        other.tensor != place.tensor
+            && other.first < place.first + place.bytes
+            && place.first < other.first + other.bytes
+    });
+    over.map(life).filter(|other| other.start < own.end && own.start < other.end).fold(
+        own.clone(),
+        |bare, other| match other.start > own.start {
+            true => bare.start..bare.end.min(other.start),
+            false => bare.start.max(other.end)..bare.end,
+        },
+    )
+}
+
 /// The tensor between whose pixels `inner` lies.
 fn around<'a>(memory: &'a MemoryPlan, inner: &Placement) -> Option<&'a Placement> {
     let is_slice = inner.pixel_stride > inner.shape.c && inner.shape.pixels() > 1;
@@ -202,4 +236,73 @@ fn when(placement: &Placement, steps: usize) -> String {
 fn ticks(arena_bytes: usize) -> impl Iterator<Item = u64> {
     let step = (arena_bytes.max(8) as u64 / 7).next_power_of_two();
     (0..).map(move |i| i * step).take_while(move |&bytes| bytes <= arena_bytes as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use seam_kernels::Shape;
+
+    use super::*;
+
+    fn placement(bytes: Range<usize>, c: usize, stride: usize, life: Range<usize>) -> Placement {
+        Placement { bytes, shape: Shape::new(2, 2, c), pixel_stride: stride, life }
+    }
+
+    /// A concat of 3 and 5 channels over four pixels, and a tensor by itself.
+    fn memory() -> MemoryPlan {
+        let tensors = [
+            placement(64..64 + 27, 3, 8, 1..4),
+            placement(64 + 3..64 + 32, 5, 8, 2..4),
+            placement(64..96, 8, 8, 3..5),
+            placement(0..16, 4, 4, 0..2),
+        ];
+        MemoryPlan {
+            arena_bytes: 128,
+            unshared_bytes: 80,
+            tensors: tensors.map(Some).into(),
+            work: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn slices_of_a_concat_lie_side_by_side_in_it_and_each_is_as_tall_as_its_bytes() {
+        let memory = memory();
+        let places = places(&memory);
+        let of = |tensor: usize| {
+            let place = places.iter().find(|place| place.tensor == tensor).unwrap();
+            (place.first, place.bytes)
+        };
+        assert_eq!((of(0), of(1)), ((64.0, 12.0), (76.0, 20.0)));
+        assert_eq!((of(2), of(3)), ((64.0, 32.0), (0.0, 16.0)));
+        assert_eq!(places[0].tensor, 2, "what lies inside is drawn later");
+    }
+
+    #[test]
+    fn a_name_stands_where_no_other_tensor_is_drawn() {
+        let memory = memory();
+        let places = places(&memory);
+        let of = |tensor: usize| {
+            bare(&memory, &places, places.iter().find(|place| place.tensor == tensor).unwrap())
+        };
+        assert_eq!((of(0), of(2), of(3)), (1..3, 4..5, 0..2));
+    }
+
+    #[test]
+    fn lives_are_told_in_steps() {
+        let told = |life: Range<usize>| when(&placement(0..4, 1, 1, life), 5);
+        assert_eq!(told(0..7), "all the time");
+        assert_eq!(told(0..3), "from the start to step 1");
+        assert_eq!(told(2..3), "step 1");
+        assert_eq!(told(2..4), "steps 1 to 2");
+        assert_eq!(told(3..7), "from step 2 to the end");
+    }
+
+    #[test]
+    fn ticks_are_few_and_within_the_arena() {
+        for arena in [1, 64, 1_152_000, 1 << 30] {
+            let ticks: Vec<u64> = ticks(arena).collect();
+            assert!((1..=8).contains(&ticks.len()) && ticks[0] == 0, "{ticks:?}");
+            assert!(ticks.iter().all(|&tick| tick <= arena as u64), "{ticks:?}");
+        }
+    }
 }

@@ -152,7 +152,9 @@ impl Page<'_> {
             let ratio = cloud_only / total;
             tiles.push((format!("{ratio:.2}×"), "the speed of cloud only".into()));
         }
-        tiles.push((units::bytes(chosen.predicted.bytes), "cross the uplink".into()));
+        if chosen.predicted.bytes > 0 {
+            tiles.push((units::bytes(chosen.predicted.bytes), "cross the uplink".into()));
+        }
         tiles.push((units::bytes(chosen.download_bytes), "of model on the board".into()));
         if let Some(raw) = raw {
             let label = format!("without codecs, cut at {}", raw.chosen);
@@ -200,10 +202,16 @@ impl Page<'_> {
     fn write_points(&self, out: &mut String) -> fmt::Result {
         let plan = self.plan;
         let throughput = plan.objective == Objective::Throughput;
-        let mut heads = vec!["point", "crosses", "model on the board", "memory"];
-        heads.extend(PARTS.map(|(class, ..)| class));
+        // What is nowhere is no column.
+        let parts = || {
+            PARTS
+                .into_iter()
+                .filter(|(_, _, of)| plan.points.iter().any(|p| of(&p.predicted) > 0.0))
+        };
+        let mut heads = vec!["point", "total", "crosses", "model", "memory"];
+        heads.extend(parts().map(|(class, ..)| class));
         heads.extend(throughput.then_some("longest stage"));
-        heads.extend(["total", "raw"]);
+        heads.extend(plan.raw.is_some().then_some("total, raw"));
         document::write_table(out, "Every point in numbers", &heads, |out| {
             for point in &plan.points {
                 let predicted = &point.predicted;
@@ -211,20 +219,18 @@ impl Page<'_> {
                     (0, _) => String::new(),
                     (_, codec) => small(&codec.map_or("raw".into(), |codec| format!("by {codec}"))),
                 };
+                let why = point.excluded.iter().map(Exclusion::to_string);
+                let why = why.chain(point.estimated.then(|| "estimated".into()));
+                let why: String = why.map(|word| small(&word)).collect();
                 let mut cells = vec![
+                    self.marks(point) + &time(ns(predicted.total_ns)) + &why,
                     units::bytes(predicted.bytes) + &by,
                     units::bytes(point.download_bytes),
                     units::bytes(point.memory_bytes),
                 ];
-                cells.extend(PARTS.map(|(_, _, of)| part(ns(of(predicted)))));
+                cells.extend(parts().map(|(_, _, of)| part(ns(of(predicted)))));
                 cells.extend(throughput.then(|| time(ns(predicted.longest_stage_ns()))));
-                let why = point.excluded.iter().map(Exclusion::to_string);
-                let why: String = why
-                    .chain(point.estimated.then(|| "estimated".into()))
-                    .map(|word| small(&word))
-                    .collect();
-                cells.push(self.marks(point) + &time(ns(predicted.total_ns)) + &why);
-                cells.push(time(ns(point.raw_total_ns)));
+                cells.extend(plan.raw.is_some().then(|| time(ns(point.raw_total_ns))));
                 let class = match point.name == plan.chosen {
                     true => "chosen",
                     false if point.excluded.is_empty() => "",
@@ -281,7 +287,7 @@ impl Page<'_> {
             "Predicted times are medians of the profiles, and what the uplink takes for the bytes \
              that cross; a point's codec is whichever makes its total the least."
                 .to_string(),
-            "Model on the board: the bytes of the model's file that a cut there needs. Memory: \
+            "Model: the bytes of the model's file that a cut there needs. Memory: \
              those, and the arena of the activations."
                 .into(),
             "Memory over time: a tensor takes its bytes from the step that writes it to the last \

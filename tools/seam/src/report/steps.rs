@@ -11,7 +11,7 @@ use super::document::{self, escape, small, time};
 pub(super) fn write(out: &mut String, profile: &Profile, cut: usize) -> fmt::Result {
     let longest = profile.steps.iter().map(|step| step.ns.p50).fold(0.0, f64::max);
     let total: f64 = profile.steps.iter().map(|step| step.ns.p50).sum();
-    let heads = ["step", "layer", "operator", "kernel", "MMAC", "GMAC/s", "median", "share", ""];
+    let heads = ["step", "operator", "kernel", "MMAC", "GMAC/s", "median", "share", ""];
     writeln!(out, "<div class=\"steps\">")?;
     document::write_table(out, "Every step on the board", &heads, |out| {
         for (i, step) in profile.steps.iter().enumerate() {
@@ -21,9 +21,10 @@ pub(super) fn write(out: &mut String, profile: &Profile, cut: usize) -> fmt::Res
             let estimated = if ns.estimated { small("estimated") } else { String::new() };
             let per_cent = |part: f64, whole: f64| 100.0 * part / whole.max(f64::MIN_POSITIVE);
             let class = if i < cut { "edge" } else { "behind" };
+            // Most layers are one step of their own name.
+            let of = if layer == name { String::new() } else { small(&format!("of {layer}")) };
             let cells = [
-                escape(layer),
-                escape(format!("{} {}", work.kind, work.window).trim()),
+                escape(format!("{} {}", work.kind, work.window).trim()) + &of,
                 escape(kernel),
                 or_dash(format!("{:.1}", macs / 1e6)),
                 or_dash(format!("{:.1}", macs / ns.p50.max(1.0))),
