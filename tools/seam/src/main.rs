@@ -40,6 +40,7 @@ enum Command {
     ProfileCloud(profile_cloud::Args),
     Fit(fit::Args),
     Plan(plan::Args),
+    Report(report::Args),
     Paper(paper::Args),
     Cloud(cloud::Args),
 }
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Command::ProfileCloud(args) => profile_cloud::run(args),
         Command::Fit(args) => fit::run(&args),
         Command::Plan(args) => plan::run(args),
+        Command::Report(args) => report::run(args),
         Command::Paper(args) => paper::run(args),
         Command::Cloud(args) => cloud::run(args),
     };

@@ -32,12 +32,40 @@ Examples:
   seam plan resnet18.seam --edge board.json --cloud cloud.json --uplink 250KiB/s \\
       --max-memory 4MiB --min-depth res2a --general --map map.svg")]
 pub(crate) struct Args {
+    #[command(flatten)]
+    subject: Subject,
+    #[command(flatten)]
+    planning: Planning,
+    /// Also shows the least split of any shape, several tensors across (predicted only).
+    #[arg(long)]
+    general: bool,
+    /// Also shows the choice over all uplinks and draws it there.
+    #[arg(long, value_name = "FILE.svg")]
+    map: Option<PathBuf>,
+    /// Also writes the plan there.
+    #[arg(short, long, value_name = "PLAN.json")]
+    output: Option<PathBuf>,
+    /// Prints the plan as JSON instead of the table.
+    #[arg(long)]
+    json: bool,
+}
+
+// No doc comments on arguments that are flattened: clap would show them as the command's.
+
+// A model, and its times on the board.
+#[derive(clap::Args)]
+pub(crate) struct Subject {
     /// The model that both profiles are of.
     #[arg(value_name = "NET.seam")]
-    model: PathBuf,
+    pub(crate) model: PathBuf,
     /// The board's profile, as `seam-edge profile` writes it.
     #[arg(long, value_name = "P.json", required_unless_present = "fit")]
-    edge: Option<PathBuf>,
+    pub(crate) edge: Option<PathBuf>,
+}
+
+// All else that a plan is made from, and what for.
+#[derive(clap::Args)]
+pub(crate) struct Planning {
     /// The board's profiles of other networks, to estimate by what --edge does not tell.
     #[arg(long, value_name = "P.json", num_args = 1..)]
     fit: Vec<PathBuf>,
@@ -68,49 +96,65 @@ pub(crate) struct Args {
     /// Keeps a layer on one side; may be given several times.
     #[arg(long, value_name = "LAYER[=edge|=cloud]")]
     pin: Vec<Pin>,
-    /// Also shows the least split of any shape, several tensors across (predicted only).
-    #[arg(long)]
-    general: bool,
-    /// Also shows the choice over all uplinks and draws it there.
-    #[arg(long, value_name = "FILE.svg")]
-    map: Option<PathBuf>,
     /// Codecs that boundaries may cross by: auto, none, or one's name.
     ///
     /// Only what both profiles have measured is used: the board's needs --images.
     #[arg(long, value_name = "CODEC", default_value_t = CodecChoice::Auto)]
     codec: CodecChoice,
-    /// Also writes the plan there.
-    #[arg(short, long, value_name = "PLAN.json")]
-    output: Option<PathBuf>,
-    /// Prints the plan as JSON instead of the table.
-    #[arg(long)]
-    json: bool,
+}
+
+/// A model as far as its file reaches, and its profiles, completed: what a [`Request`] is of.
+pub(crate) struct Sources {
+    /// A prefix is planned for as far as it reaches: deeper points need a download first.
+    outline: Outline,
+    pub(crate) edge: Profile,
+    pub(crate) cloud: CloudProfile,
+}
+
+impl Planning {
+    /// Reads the profiles of `model`, and estimates what they lack.
+    ///
+    /// # Errors
+    /// A profile cannot be read or does not fit the model.
+    pub(crate) fn sources(&self, model: &Model, edge: Option<&Path>) -> anyhow::Result<Sources> {
+        let edge = edge.map(|path| named(path, Profile::read)).transpose()?;
+        let fit = self.fit.iter().map(|path| named(path, Profile::read));
+        let fit = fit.collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(Sources {
+            outline: Outline::of(model)?,
+            edge: estimate::edge(model, edge.as_ref(), &fit)?,
+            cloud: estimate::cloud(model, &named(&self.cloud, CloudProfile::read)?)?,
+        })
+    }
+
+    /// What is asked of `sources`.
+    ///
+    /// # Errors
+    /// The environment is none.
+    pub(crate) fn request<'a>(&self, sources: &'a Sources) -> anyhow::Result<Request<'a>> {
+        let Sources { outline, edge, cloud } = sources;
+        Ok(Request {
+            outline,
+            edge,
+            cloud,
+            inputs: Inputs::of(edge, cloud),
+            environment: Environment::new(self.uplink, self.rtt, self.cloud_load)?,
+            objective: self.objective,
+            constraints: Constraints {
+                max_memory_bytes: self.max_memory,
+                max_download_bytes: self.max_download,
+                min_depth: self.min_depth.clone(),
+                pins: self.pin.clone(),
+            },
+            codecs: self.codec,
+        })
+    }
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let model = Model::open(&args.model)?;
-    let edge = args.edge.as_deref().map(|path| named(path, Profile::read)).transpose()?;
-    let fit = args.fit.iter().map(|path| named(path, Profile::read));
-    let fit = fit.collect::<anyhow::Result<Vec<_>>>()?;
-    let edge = estimate::edge(&model, edge.as_ref(), &fit)?;
-    let cloud = estimate::cloud(&model, &named(&args.cloud, CloudProfile::read)?)?;
-    // A prefix is planned for as far as it reaches: deeper points need a download first.
-    let outline = Outline::of(&model)?;
-    let request = Request {
-        outline: &outline,
-        edge: &edge,
-        cloud: &cloud,
-        inputs: Inputs::of(&edge, &cloud),
-        environment: Environment::new(args.uplink, args.rtt, args.cloud_load)?,
-        objective: args.objective,
-        constraints: Constraints {
-            max_memory_bytes: args.max_memory,
-            max_download_bytes: args.max_download,
-            min_depth: args.min_depth,
-            pins: args.pin,
-        },
-        codecs: args.codec,
-    };
+    let model = Model::open(&args.subject.model)?;
+    let sources = args.planning.sources(&model, args.subject.edge.as_deref())?;
+    let request = args.planning.request(&sources)?;
     let mut plan = Plan::new(&request)?;
     if args.general {
         plan.general = Some(general_cut(model.graph(), &request)?);
@@ -123,9 +167,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         eprintln!("seam: {warning}");
     }
     if let Some(path) = &args.map {
-        let names = outline.names().collect::<Vec<_>>();
-        let chart =
-            Chart { title: &outline.model.name, points: &names, maps: &maps, uplink: args.uplink };
+        let names = sources.outline.names().collect::<Vec<_>>();
+        let uplink = request.environment.uplink_bytes_per_s;
+        let chart = Chart { title: &plan.model.name, points: &names, maps: &maps, uplink };
         writer::write_file(path, map::file(&chart).as_bytes())?;
     }
     if args.json {
@@ -141,7 +185,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// The map of every objective that has a point to choose.
-fn maps(request: &Request) -> anyhow::Result<Vec<Map>> {
+pub(crate) fn maps(request: &Request) -> anyhow::Result<Vec<Map>> {
     let points = request.admitted()?;
     let map = |&objective: &Objective| Map::new(&points, &request.environment, objective);
     Ok(Objective::ALL.iter().filter_map(map).collect())

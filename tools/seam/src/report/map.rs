@@ -8,7 +8,7 @@ use std::fmt::{self, Write};
 
 use seam_tuner::map::{Map, Region};
 
-use super::html::escape;
+use super::document::escape;
 use super::units;
 
 /// What is drawn.

@@ -1,14 +1,32 @@
-//! What a planning found, and two ways to show it: a table for the terminal ([`text`]) and a page
-//! for the browser ([`html`]). The bandwidth map ([`map`]) is a drawing of its own.
+//! Pages and tables for people. Nothing here measures or decides anything.
 //!
-//! The numbers come in as [`Report`]; nothing here measures or decides anything.
+//! | what | file |
+//! |---|---|
+//! | `seam report`: the files, the page of one plan | `command.rs`, `page.rs` |
+//! | runs and accuracies, read and shown | `measured.rs`, `accuracy.rs` |
+//! | the board's steps and their kernels | `steps.rs` |
+//! | the memory plan over time | `memory.rs` |
+//! | `seam demo`: its [`Report`] as a page and as a table for the terminal | [`html`], [`text`] |
+//! | the bandwidth map, a drawing of its own | [`map`] |
+//! | what all pages are made of | `document.rs`, `bars.rs`, `style.css` |
+//! | numbers with units | [`units`] |
 
 use serde::Serialize;
 
+mod accuracy;
+mod bars;
+mod command;
+mod document;
 pub(crate) mod html;
 pub(crate) mod map;
+mod measured;
+mod memory;
+mod page;
+mod steps;
 pub(crate) mod text;
 pub(crate) mod units;
+
+pub(crate) use command::{Args, run};
 
 /// Schema of a report as JSON.
 pub(crate) const SCHEMA: &str = "seam.report/1";
