@@ -13,19 +13,19 @@ use seam_tuner::profile::{
 use seam_tuner::{CloudProfile, Profile, Work};
 
 /// A model of two 1×1 convolutions with both profiles, in a folder of its own.
-pub struct Files {
-    pub folder: tempfile::TempDir,
-    pub edge: Profile,
-    pub cloud: CloudProfile,
+pub(crate) struct Files {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) edge: Profile,
+    pub(crate) cloud: CloudProfile,
 }
 
 impl Files {
-    pub fn new() -> Files {
+    pub(crate) fn new() -> Files {
         Files::named("conv1")
     }
 
     /// With this name for the first layer, its step and its point.
-    pub fn named(first: &str) -> Files {
+    pub(crate) fn named(first: &str) -> Files {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("net.seam");
         writer::write(&path, &graph(first), &[weights(), weights()]).unwrap();
@@ -86,12 +86,12 @@ impl Files {
         Files { folder, edge, cloud }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Writes both profiles and runs `seam` in the folder.
-    pub fn seam(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn seam(&self, arguments: &[&str]) -> Output {
         std::fs::write(self.path("edge.json"), self.edge.to_json()).unwrap();
         std::fs::write(self.path("cloud.json"), self.cloud.to_json()).unwrap();
         seam(&self.folder, arguments)
@@ -99,7 +99,7 @@ impl Files {
 }
 
 /// Runs `seam` in a folder.
-pub fn seam(folder: &tempfile::TempDir, arguments: &[&str]) -> Output {
+pub(crate) fn seam(folder: &tempfile::TempDir, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_seam")).current_dir(folder).args(arguments).output().unwrap()
 }
 
@@ -143,12 +143,12 @@ fn weights() -> StepData {
     StepData::Int8 { scales: vec![0.1; 3], bias: vec![0; 3], weights: vec![1; 9] }
 }
 
-pub fn text(bytes: &[u8]) -> &str {
+pub(crate) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
 /// The one line on stderr of a command that failed.
-pub fn refusal(output: &Output) -> &str {
+pub(crate) fn refusal(output: &Output) -> &str {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
     let message = text(&output.stderr).trim_end();
