@@ -10,7 +10,7 @@ use seam_tuner::Plan;
 use seam_tuner::prediction::Prediction;
 use serde::Deserialize;
 
-use super::document::{self, small, time};
+use super::document::{self, part, small, time};
 use super::units;
 
 /// One line: a run of one image.
@@ -110,13 +110,13 @@ impl Measured {
             values.sort_unstable_by(f64::total_cmp);
             values[values.len() / 2].round() as u64
         };
-        let part = |i: usize| median(&|line| line.timing.parts()[i] * 1e6);
+        let of = |i: usize| median(&|line| line.timing.parts()[i] * 1e6);
         Measured {
             point,
             codec,
             runs: lines.len(),
             bytes: median(&|line| line.uploaded_bytes as f64),
-            parts: [part(0), part(1), part(2), part(3)],
+            parts: [of(0), of(1), of(2), of(3)],
             total_ns: median(&|line| line.timing.parts().iter().sum::<f64>() * 1e6),
         }
     }
@@ -140,7 +140,7 @@ pub(super) fn write(out: &mut String, plan: &Plan, measured: &[Measured]) -> fmt
                 false => String::new(),
             };
             let pairs = row.parts.iter().zip(predicted);
-            cells.extend(pairs.map(|(&ns, predicted)| time(ns) + &beside(predicted)));
+            cells.extend(pairs.map(|(&ns, predicted)| part(ns) + &beside(predicted)));
             let total =
                 if row.codec.is_none() { point.raw_total_ns } else { point.predicted.total_ns };
             let known = same || row.codec.is_none();

@@ -211,7 +211,6 @@ impl Page<'_> {
         let mut heads = vec!["point", "total", "crosses", "model", "memory"];
         heads.extend(parts().map(|(class, ..)| class));
         heads.extend(throughput.then_some("longest stage"));
-        heads.extend(plan.raw.is_some().then_some("total, raw"));
         document::write_table(out, "Every point in numbers", &heads, |out| {
             for point in &plan.points {
                 let predicted = &point.predicted;
@@ -221,16 +220,17 @@ impl Page<'_> {
                 };
                 let why = point.excluded.iter().map(Exclusion::to_string);
                 let why = why.chain(point.estimated.then(|| "estimated".into()));
-                let why: String = why.map(|word| small(&word)).collect();
+                let raw = predicted.codec.map(|_| ns(point.raw_total_ns));
+                let raw = raw.map(|raw| format!("raw {}", units::time(raw)));
+                let beside: String = raw.into_iter().chain(why).map(|word| small(&word)).collect();
                 let mut cells = vec![
-                    self.marks(point) + &time(ns(predicted.total_ns)) + &why,
+                    self.marks(point) + &time(ns(predicted.total_ns)) + &beside,
                     units::bytes(predicted.bytes) + &by,
                     units::bytes(point.download_bytes),
                     units::bytes(point.memory_bytes),
                 ];
                 cells.extend(parts().map(|(_, _, of)| part(ns(of(predicted)))));
                 cells.extend(throughput.then(|| time(ns(predicted.longest_stage_ns()))));
-                cells.extend(plan.raw.is_some().then(|| time(ns(point.raw_total_ns))));
                 let class = match point.name == plan.chosen {
                     true => "chosen",
                     false if point.excluded.is_empty() => "",
