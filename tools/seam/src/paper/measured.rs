@@ -88,6 +88,7 @@ pub(crate) fn outcome(
     let mut outcome = Outcome::new(case, &net, &name, &edge, &cloud)?;
     outcome.measured = Some(Measured {
         prefix_bytes: model.prefix_len(model.point(outcome.best())?),
+        papers_prefix_bytes: model.prefix_len(model.point(case.point)?),
         file_bytes: model.full_len(),
         jpeg: jpeg(picture, net.input.h)?,
     });

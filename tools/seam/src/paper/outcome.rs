@@ -33,6 +33,8 @@ pub(crate) struct Outcome {
 pub(crate) struct Measured {
     /// Bytes of the `.seam` file that a board needs for the best point.
     pub(crate) prefix_bytes: u64,
+    /// The same for the paper's point.
+    pub(crate) papers_prefix_bytes: u64,
     /// Bytes of the whole file.
     pub(crate) file_bytes: u64,
     pub(crate) jpeg: Jpeg,
@@ -144,6 +146,11 @@ pub(crate) fn table(name: &'static str, title: String, outcomes: &[Outcome]) -> 
     row("speed-up against cloud only", &|o| times(o.speed_up()));
     if outcomes.iter().any(|o| o.best() != o.papers_point) {
         row("the paper's point", &|o| o.papers_point.into());
+        if outcomes.iter().all(|o| o.measured.is_some()) {
+            row("its edge part, bytes of the .seam prefix", &|o| {
+                o.measured.as_ref().map_or_else(String::new, |m| m.papers_prefix_bytes.to_string())
+            });
+        }
         row("total at the paper's point, s", &|o| seconds(o.total_s(o.papers_point)));
         row("its speed-up against cloud only", &|o| {
             times(o.total_s(INPUT) / o.total_s(o.papers_point))
