@@ -177,8 +177,8 @@ fn the_reconstruction_is_a_plausible_profile() {
         let at = rate(case.point);
         assert!((0.8..2.1).contains(&at), "{} {at} GMAC/s", net.name);
         // No convolution faster than the board's eight NEON lanes allow, none slower than half.
-        for step in edge.steps.iter().filter(|step| step.kind == "Conv") {
-            let gmacs_per_s = step.macs as f64 / step.ns.p50;
+        for step in edge.steps.iter().filter(|step| step.work.kind == "Conv") {
+            let gmacs_per_s = step.work.macs as f64 / step.ns.p50;
             assert!((0.4..3.0).contains(&gmacs_per_s), "{} {gmacs_per_s}", step.name);
         }
         // What is written is what a reader of profiles takes.
