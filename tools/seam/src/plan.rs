@@ -50,9 +50,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-// No doc comments on arguments that are flattened: clap would show them as the command's.
-
-// A model, and its times on the board.
+/// A model, and its times on the board.
 #[derive(clap::Args)]
 pub(crate) struct Subject {
     /// The model that both profiles are of.
@@ -63,7 +61,7 @@ pub(crate) struct Subject {
     pub(crate) edge: Option<PathBuf>,
 }
 
-// All else that a plan is made from, and what for.
+/// All else that a plan is made from, and what for.
 #[derive(clap::Args)]
 pub(crate) struct Planning {
     /// The board's profiles of other networks, to estimate by what --edge does not tell.
