@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail};
 use seam_edge::{Answer, Client, Error, Inference, Timeouts, top};
 use seam_runtime::graph::{INPUT, OUTPUT, Point};
 use seam_runtime::preprocess::Pixels;
@@ -275,21 +275,10 @@ pub(super) fn times(answer: &Answer, codec: Option<Codec>) -> String {
 pub(super) fn files(args: &Args) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in &args.images {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
+        match path.is_dir() {
+            true => files.extend(super::images_in(path)?),
+            false => files.push(path.clone()),
         }
-        let unreadable = || format!("cannot read the folder {}", path.display());
-        let start = files.len();
-        for entry in std::fs::read_dir(path).with_context(unreadable)? {
-            let path = entry.with_context(unreadable)?.path();
-            let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-            if ["jpg", "jpeg", "png"].contains(&extension.to_ascii_lowercase().as_str()) {
-                files.push(path);
-            }
-        }
-        ensure!(files.len() > start, "{} holds no JPEG or PNG image", path.display());
-        files[start..].sort();
     }
     Ok(files)
 }

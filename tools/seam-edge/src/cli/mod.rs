@@ -4,7 +4,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use seam_kernels::Isa;
 use seam_runtime::{Error, Model, Options, Pack, Session};
@@ -76,6 +76,26 @@ pub(crate) fn isa() -> Result<Isa> {
 /// The model at `path`.
 pub(crate) fn open(path: &Path) -> Result<Arc<Model>, Error> {
     Model::open(path).map(Arc::new)
+}
+
+/// The JPEG and PNG files of `folder`, in the order of their names; at least one.
+pub(crate) fn images_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let unreadable = || format!("cannot read the folder {}", folder.display());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(unreadable)? {
+        let path = entry.with_context(unreadable)?.path();
+        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        if ["jpg", "jpeg", "png"].contains(&extension.to_ascii_lowercase().as_str()) {
+            files.push(path);
+        }
+    }
+    ensure!(
+        !files.is_empty(),
+        "{} holds no JPEG or PNG image: name another folder of images",
+        folder.display()
+    );
+    files.sort();
+    Ok(files)
 }
 
 /// Says that the session has laid out its weights itself, if so.

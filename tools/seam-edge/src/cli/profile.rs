@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use seam_runtime::{Model, Session, image, writer};
 use seam_tuner::measure::{self, Effort};
 use seam_tuner::profile::{CodecEncoding, Minute};
@@ -133,20 +133,9 @@ fn show_codecs(profile: &Profile) {
 fn images(args: &Args, model: &Model) -> Result<Vec<Vec<u8>>> {
     let mut paths = args.image.clone();
     if let Some(folder) = &args.images {
-        let named = || folder.display().to_string();
-        for entry in std::fs::read_dir(folder).with_context(named)? {
-            let path = entry.with_context(named)?.path();
-            let ending = path.extension().map(|e| e.to_ascii_lowercase());
-            if ending.is_some_and(|e| e == "jpg" || e == "jpeg" || e == "png") {
-                paths.push(path);
-            }
-        }
-        if paths.is_empty() {
-            bail!("{} holds no JPEG or PNG file: name another folder of images", named());
-        }
-        paths.sort();
-        let every = paths.len().div_ceil(IMAGES);
-        paths = paths.into_iter().step_by(every).collect();
+        let all = super::images_in(folder)?;
+        let every = all.len().div_ceil(IMAGES);
+        paths.extend(all.into_iter().step_by(every));
     }
     let graph = model.graph();
     let shape = graph.tensor(graph.input).shape;
