@@ -61,6 +61,14 @@ impl Datatype {
         }
     }
 
+    /// As what a tensor's elements cross: reals cross as f16.
+    pub const fn of(element: Element) -> Datatype {
+        match element {
+            Element::U8 { .. } => Datatype::Uint8,
+            Element::F32 => Datatype::Fp16,
+        }
+    }
+
     /// Bytes of one element.
     pub const fn bytes(self) -> usize {
         match self {
@@ -77,10 +85,7 @@ impl Datatype {
 pub fn describe(graph: &Graph, point: Point) -> Description {
     let tensor = graph.boundary(point);
     let record = graph.tensor(tensor);
-    let datatype = match record.element {
-        Element::U8 { .. } => Datatype::Uint8,
-        Element::F32 => Datatype::Fp16,
-    };
+    let datatype = Datatype::of(record.element);
     Description {
         tensor,
         name: record.name.clone(),

@@ -12,7 +12,7 @@ use seam_cloud::Config;
 use seam_edge::{Adaptive, Client, Error, Event, Inference, Timeouts};
 use seam_runtime::preprocess::Pixels;
 use seam_runtime::{Model, Options, Point, Session};
-use seam_tests::host::Host;
+use seam_tests::host::{Fake, Host};
 use seam_tests::onnx;
 use seam_tuner::measure::{Effort, profile};
 use seam_tuner::profile::Times;
@@ -220,6 +220,30 @@ fn a_host_that_was_never_there_is_told_of_with_the_first_image() {
     std::fs::write(&short, prefix).unwrap();
     let Err(error) = new(Arc::new(Model::open(&short).unwrap())) else { panic!("needs a host") };
     assert!(error.is_unreachable(), "{error}");
+}
+
+#[test]
+fn a_host_that_has_no_time_leaves_the_work_to_the_board_and_one_that_fails_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = Arc::new(Model::open(&onnx::quantized(folder.path(), "small", 1)).unwrap());
+    let refusing = |status: &'static str| {
+        Fake::start(move |_| {
+            let body = r#"{"error":"not now"}"#;
+            let length = body.len();
+            format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
+        })
+    };
+    let new = |host: &Fake| {
+        let (client, objective) = (client(&host.url()), Objective::Best);
+        Adaptive::new(model.clone(), options(), client, BOARD, objective, CodecChoice::Auto)
+    };
+    let mut adaptive = new(&refusing("503 Service Unavailable")).unwrap();
+    let (decision, answer) = adaptive.run(&image(0)).unwrap();
+    assert_eq!((decision.point, answer.uploaded), (Point::Output, 0));
+    assert!(matches!(&decision.event, Some(Event::Lost(why)) if why.contains("not now")));
+
+    let Err(error) = new(&refusing("500 Internal Server Error")) else { panic!("refused") };
+    assert!(!error.is_busy() && error.to_string().contains("500"), "{error}");
 }
 
 #[test]

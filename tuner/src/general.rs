@@ -6,11 +6,13 @@
 //! the plan. Between two points the measured difference is spread over the steps, on the edge by
 //! their own measured times, in the cloud, where only whole tails were timed, by multiply-accumulates.
 //! A tensor that is no point's boundary crosses raw, with the largest header and the mean encoding
-//! per byte of the points.
+//! per byte of the points, and gains nothing by the uplink's burst: several tensors would share it,
+//! and the price of each would depend on the others.
 
 use std::fmt;
 
-use seam_runtime::graph::{Element, Graph, TensorId};
+use seam_runtime::boundary::Datatype;
+use seam_runtime::graph::{Graph, TensorId};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -240,14 +242,10 @@ impl Prediction {
     }
 }
 
-/// Bytes of a tensor's elements as they cross: f32 crosses as f16.
+/// Bytes of a tensor's elements as they cross.
 fn wire_bytes(graph: &Graph, id: TensorId) -> u64 {
     let tensor = graph.tensor(id);
-    let element = match tensor.element {
-        Element::U8 { .. } => 1,
-        Element::F32 => 2,
-    };
-    (tensor.shape.len() * element) as u64
+    (tensor.shape.len() * Datatype::of(tensor.element).bytes()) as u64
 }
 
 /// The whole nanoseconds between `from` and `to` by `weights`, evenly where all are 0. They sum up

@@ -6,27 +6,17 @@ use seam_tuner::map::{Line, lower_envelope, lower_staircase};
 use seam_tuner::prediction::predict;
 use seam_tuner::{Environment, Map, MeasuredPoint, Objective, algorithm1};
 
-fn point(name: &str, steps: u32, bytes: u64, edge_ms: f64, tail_ms: f64) -> MeasuredPoint {
-    MeasuredPoint {
-        name: name.into(),
-        steps,
-        bytes,
-        edge_ns: edge_ms * 1e6,
-        encode_ns: 0.0,
-        tail_ns: tail_ms * 1e6,
-        estimated: false,
-        codecs: Vec::new(),
-    }
-}
+mod common;
+use common::measured_point;
 
 fn any_points() -> impl Strategy<Value = Vec<MeasuredPoint>> {
     let inner = prop::collection::vec((1..2_000_000u64, 0..3000u32, 0..500u32), 0..12);
     (inner, (1..2_000_000u64, 0..500u32), 0..5000u32).prop_map(|(inner, input, output)| {
-        let mut points = vec![point("input", 0, input.0, 0.0, f64::from(input.1))];
+        let mut points = vec![measured_point("input", 0, input.0, 0.0, f64::from(input.1))];
         points.extend(inner.iter().zip(1..).map(|(&(bytes, edge, tail), i)| {
-            point(&format!("conv{i}"), i, bytes, f64::from(edge), f64::from(tail))
+            measured_point(&format!("conv{i}"), i, bytes, f64::from(edge), f64::from(tail))
         }));
-        points.push(point("output", 99, 0, f64::from(output), 0.0));
+        points.push(measured_point("output", 99, 0, f64::from(output), 0.0));
         points
     })
 }
@@ -80,9 +70,9 @@ proptest! {
 #[test]
 fn it_changes_where_two_lines_cross() {
     let points = [
-        point("input", 0, 1000, 0.0, 10.0),
-        point("conv1", 1, 100, 19.0, 0.0),
-        point("output", 2, 0, 29.0, 0.0),
+        measured_point("input", 0, 1000, 0.0, 10.0),
+        measured_point("conv1", 1, 100, 19.0, 0.0),
+        measured_point("output", 2, 0, 29.0, 0.0),
     ];
     let environment = Environment::of_uplink(1.0).unwrap();
     let map = Map::new(&points, &environment, Objective::Fastest).unwrap();

@@ -5,6 +5,7 @@ use seam_tuner::{Hysteresis, MeasuredPoint, Objective};
 
 mod common;
 use common::link::Link;
+use common::measured_point;
 
 /// So long a rest that every bucket is full.
 const REST: f64 = 1e9;
@@ -155,19 +156,6 @@ fn load_is_smoothed_and_nonsense_ignored() {
     assert!((estimator.environment().cloud_load - 2.0).abs() < 1e-3);
 }
 
-fn point(name: &str, bytes: u64, edge_ms: f64, tail_ms: f64) -> MeasuredPoint {
-    MeasuredPoint {
-        name: name.into(),
-        steps: 0,
-        bytes,
-        edge_ns: edge_ms * 1e6,
-        encode_ns: 0.0,
-        tail_ns: tail_ms * 1e6,
-        estimated: false,
-        codecs: Vec::new(),
-    }
-}
-
 /// An image every so often, cut where the estimate says.
 struct Run {
     points: [MeasuredPoint; 3],
@@ -184,9 +172,9 @@ impl Run {
         let mut link = Link::new(bytes_per_s, 16384.0, 3e5, spread);
         let estimator = Estimator::new(&link.probe()).unwrap();
         let points = [
-            point("input", 150_000, 0.0, 100.0),
-            point("conv1", 60_000, 300.0, 50.0),
-            point("output", 0, 700.0, 0.0),
+            measured_point("input", 0, 150_000, 0.0, 100.0),
+            measured_point("conv1", 1, 60_000, 300.0, 50.0),
+            measured_point("output", 2, 0, 700.0, 0.0),
         ];
         Run { points, link, estimator, hysteresis: Hysteresis::default(), present: None, moves: 0 }
     }

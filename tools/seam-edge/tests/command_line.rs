@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use seam_kernels::{ConvGeometry, Shape, Window};
 use seam_runtime::graph::{Candidate, Element, Graph, Op, Step, StepData, Tensor, TensorId};
 use seam_runtime::preprocess::{Channels, Preprocess};
-use seam_runtime::{Model, Pack, writer};
+use seam_runtime::{Codec, Model, Pack, writer};
 use seam_tuner::profile::{CLOUD_PROFILE_SCHEMA, SEAM_VERSION, TailProfile, Times};
 use seam_tuner::{CloudProfile, Environment, Objective, Outline, Plan, Profile, Request};
 use serde_json::Value;
@@ -82,6 +82,7 @@ fn usage_is_2_failure_is_1_and_one_line() {
         &adaptive,
         &[&adaptive[..], &["--cloud", "http://h", "--at", "output"]].concat(),
         &["infer", "a", "b", "--repeat", "2", "--at", "output"],
+        &["infer", "a", "b", "--at", "output", "--codec", "brotli"],
         &["push", "p.json"],
         &[],
     ] {
@@ -111,6 +112,9 @@ fn usage_is_2_failure_is_1_and_one_line() {
         (&["infer", net, image, "--plan", image], "plan"),
         (&["infer", net, image, image, "--at", "output"], "--adaptive"),
         (&["infer", net, empty, "--adaptive", "--cloud", &url], "no JPEG"),
+        (&["infer", net, image, "--at", "conv0", "--codec", "zstd"], "--cloud"),
+        (&["profile", net, "--images", empty, "-o", "p.json"], "no JPEG"),
+        (&["profile", net, "--images", "missing", "-o", "p.json"], "missing"),
         (&["push", image, "--cloud", &url], "profile"),
         (&["pull", "net", "--cloud", &url, "-o", net], "seam cloud serve"),
     ] {
@@ -280,6 +284,27 @@ fn info_and_profile_speak_json() {
     let profile = Profile::read(&out).unwrap();
     let points: Vec<_> = profile.points.iter().map(|p| p.name.as_str()).collect();
     assert_eq!(points, ["input", "conv0", "output"]);
+}
+
+#[test]
+fn with_images_a_profile_tells_what_every_codec_makes_of_every_boundary() {
+    let folder = tempfile::tempdir().unwrap();
+    let (net, out) = (network(folder.path()), folder.path().join("profile.json"));
+    let photos = folder.path().join("photos");
+    std::fs::create_dir(&photos).unwrap();
+    image(&photos, 4);
+    let [net, out, photos] = [&net, &out, &photos].map(|path| path.to_str().unwrap());
+    let profile = |further: &[&str]| {
+        let output = seam_edge(&[&["profile", net, "-o", out, "--seconds", "1"], further].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        Profile::read(Path::new(out)).unwrap()
+    };
+    assert!(profile(&[]).points.iter().all(|point| point.codecs.is_empty()));
+    for point in profile(&["--images", photos]).points {
+        let codecs: Vec<_> = point.codecs.iter().map(|codec| codec.codec).collect();
+        let all = if point.name == "output" { &[][..] } else { &Codec::ALL };
+        assert_eq!(codecs, all, "{}", point.name);
+    }
 }
 
 /// A plan from this machine's own profile, cut at `output`.

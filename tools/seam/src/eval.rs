@@ -1,8 +1,7 @@
 //! `seam eval`: INT8 against FP32 on labelled images.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
 use seam_compiler::Engine;
@@ -13,6 +12,7 @@ use serde_json::json;
 
 use crate::images::{self, Item};
 use crate::scheme;
+use crate::workers::{self, Merge};
 
 /// Compares INT8 with FP32 on labelled images: top-1, top-5, agreement, SQNR of the logits
 #[derive(clap::Args)]
@@ -133,6 +133,17 @@ impl Score {
         }
     }
 
+    /// Signal over quantization noise of all logits, in dB; infinite where they are equal.
+    pub(crate) fn sqnr(&self) -> f64 {
+        10.0 * (self.signal / self.noise).log10()
+    }
+
+    pub(crate) fn percent(&self, hits: usize) -> f64 {
+        100.0 * hits as f64 / self.images as f64
+    }
+}
+
+impl Merge for Score {
     fn merge(&mut self, other: &Score) {
         for i in 0..2 {
             self.fp32[i] += other.fp32[i];
@@ -142,15 +153,6 @@ impl Score {
         self.agree += other.agree;
         self.signal += other.signal;
         self.noise += other.noise;
-    }
-
-    /// Signal over quantization noise of all logits, in dB; infinite where they are equal.
-    pub(crate) fn sqnr(&self) -> f64 {
-        10.0 * (self.signal / self.noise).log10()
-    }
-
-    pub(crate) fn percent(&self, hits: usize) -> f64 {
-        100.0 * hits as f64 / self.images as f64
     }
 }
 
@@ -171,35 +173,19 @@ pub(crate) fn evaluate(
     items: &[Item],
     offset: usize,
 ) -> Result<Vec<Score>> {
-    let (next, total) = (AtomicUsize::new(0), Mutex::new(vec![Score::default(); points.len()]));
-    let bar = images::progress(items.len(), "evaluating");
-    let work = || -> Result<()> {
-        let mut split = Split::new(model, engine, points)?;
-        let mut own = vec![Score::default(); points.len()];
-        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let (fp32, int8) = split.answers(item).inspect_err(|_| {
-                next.store(items.len(), Ordering::Relaxed);
-            })?;
-            for (score, int8) in own.iter_mut().zip(&int8) {
+    workers::sum(
+        items,
+        "evaluating",
+        &vec![Score::default(); points.len()],
+        || Split::new(model, engine, points),
+        |split, item, scores| {
+            let (fp32, int8) = split.answers(item)?;
+            for (score, int8) in scores.iter_mut().zip(&int8) {
                 score.add(&fp32, int8, item.label.unwrap_or_default() + offset);
             }
-            bar.inc(1);
-        }
-        let mut total = total.lock().unwrap_or_else(|e| e.into_inner());
-        total.iter_mut().zip(&own).for_each(|(total, own)| total.merge(own));
-        Ok(())
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
-    let result = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|worker| match worker.join() {
-            Ok(result) => result,
-            Err(_) => bail!("a worker gave up"),
-        })
-    });
-    bar.finish_and_clear();
-    result?;
-    Ok(total.into_inner().unwrap_or_else(|e| e.into_inner()))
+            Ok(())
+        },
+    )
 }
 
 /// The network both ways: FP32 throughout, and INT8 up to each of several points.

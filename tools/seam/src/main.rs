@@ -21,6 +21,7 @@ mod report;
 mod scheme;
 mod stages;
 mod table;
+mod workers;
 
 /// Cuts a trained network in two: INT8 on an edge board, FP32 in the cloud.
 #[derive(Parser)]

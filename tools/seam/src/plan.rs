@@ -73,6 +73,9 @@ pub(crate) struct Planning {
     /// The rate of the uplink, such as 250KiB/s or 2Mbit/s.
     #[arg(long, value_name = "RATE", value_parser = units::rate)]
     uplink: f64,
+    /// Bytes that a shaped uplink lets through at once after a rest.
+    #[arg(long, value_name = "SIZE", default_value = "0B", value_parser = units::bytes)]
+    burst: u64,
     /// The round trip to the cloud.
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = units::nanoseconds)]
     rtt: f64,
@@ -136,7 +139,8 @@ impl Planning {
             edge,
             cloud,
             inputs: Inputs::of(edge, cloud),
-            environment: Environment::new(self.uplink, self.rtt, self.cloud_load)?,
+            environment: Environment::new(self.uplink, self.rtt, self.cloud_load)?
+                .with_burst(self.burst as f64)?,
             objective: self.objective,
             constraints: Constraints {
                 max_memory_bytes: self.max_memory,

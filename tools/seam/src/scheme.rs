@@ -1,10 +1,9 @@
 //! `seam eval --scheme paper`: the paper's own quantization, run step by step, against the integer
 //! path, on the same images at every point.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use seam_compiler::{Engine, Inputs, PaperScheme};
 use seam_kernels::quantize::quantize_value;
 use seam_runtime::Model;
@@ -15,6 +14,7 @@ use serde_json::json;
 use crate::eval::Split;
 use crate::images::{self, Item};
 use crate::table::Table;
+use crate::workers::{self, Merge};
 
 /// Images to compare on, and to take thresholds from, unless others are asked for.
 pub(crate) const IMAGES: usize = 20;
@@ -83,15 +83,15 @@ pub(crate) fn compare(
     let named =
         |&point: &Point| Compared { point: graph.point_name(point).into(), ..Compared::default() };
     let empty: Vec<Compared> = points.iter().map(named).collect();
-    let (next, total) = (AtomicUsize::new(0), Mutex::new(empty.clone()));
-    let bar = images::progress(items.len(), "the paper's scheme");
-    let work = || -> Result<()> {
-        let mut split = Split::new(model, engine, &points)?;
-        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let mut own = empty.clone();
+    workers::sum(
+        items,
+        "the paper's scheme",
+        &empty,
+        || Split::new(model, engine, &points),
+        |split, item, sums| {
             let run = scheme.run(&input(item)?)?;
             let (fp32, integer) = split.answers(item)?;
-            for ((point, int8), compared) in points.iter().zip(&integer).zip(&mut own) {
+            for ((point, int8), compared) in points.iter().zip(&integer).zip(sums.iter_mut()) {
                 let paper = match point {
                     Point::Output => {
                         let output = run.reals(engine.network().output());
@@ -104,43 +104,33 @@ pub(crate) fn compare(
                         let codes = scheme.codes(&run, &boundary.name).with_context(missing)?;
                         let reals = scheme.reals(&boundary.name, &codes).with_context(missing)?;
                         let tensor = graph.tensor(boundary.tensor);
-                        compared.codes = codes_of(&reals, split.boundary(*point), tensor);
+                        compared.codes.merge(&codes_of(&reals, split.boundary(*point), tensor));
                         engine.tail(*point)?.run_reals(&reals)?
                     }
                 };
                 let firsts = [&fp32, int8, &paper].map(|answer| first(answer));
                 let class = item.label.unwrap_or_default() + offset;
-                compared.images = 1;
-                compared.right = firsts.map(|first| usize::from(first == Some(class)));
-                compared.agree = usize::from(firsts[1] == firsts[2]);
+                compared.images += 1;
+                for (right, first) in compared.right.iter_mut().zip(firsts) {
+                    *right += usize::from(first == Some(class));
+                }
+                compared.agree += usize::from(firsts[1] == firsts[2]);
             }
-            let mut total = total.lock().unwrap_or_else(|e| e.into_inner());
-            total.iter_mut().zip(&own).for_each(|(total, own)| total.merge(own));
-            bar.inc(1);
-        }
-        Ok(())
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
-    let result = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|worker| match worker.join() {
-            Ok(result) => result,
-            Err(_) => bail!("a worker gave up"),
-        })
-    });
-    bar.finish_and_clear();
-    result?;
-    Ok(total.into_inner().unwrap_or_else(|e| e.into_inner()))
+            Ok(())
+        },
+    )
 }
 
-impl Compared {
+impl Merge for Compared {
     fn merge(&mut self, other: &Compared) {
         self.images += other.images;
         self.agree += other.agree;
         self.codes.merge(&other.codes);
         self.right.iter_mut().zip(other.right).for_each(|(a, b)| *a += b);
     }
+}
 
+impl Compared {
     fn percent(&self, hits: usize) -> f64 {
         100.0 * hits as f64 / self.images.max(1) as f64
     }

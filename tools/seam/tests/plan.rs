@@ -31,6 +31,16 @@ fn the_table_names_the_point_to_cut_at() {
 }
 
 #[test]
+fn what_fits_into_the_uplinks_burst_takes_no_time_to_upload() {
+    let output =
+        Files::new().plan(&["--uplink", "100KiB/s", "--burst", "4kB", "--rtt", "1ms", "--json"]);
+    let plan = Plan::from_json(&output.stdout).unwrap();
+    let point = plan.point("conv1").unwrap();
+    assert_eq!((point.predicted.bytes, point.predicted.upload_ns), (4000, 0.0));
+    assert_eq!(point.predicted.total_ns, 43e6);
+}
+
+#[test]
 fn the_objective_decides_whether_the_input_may_be_sent() {
     let files = Files::new();
     let chosen = |objective: &str| {

@@ -13,7 +13,9 @@ use seam_tuner::profile::{
     BoundaryTensor, CLOUD_PROFILE_SCHEMA, CloudProfile, Device, Method, ModelRef, PROFILE_SCHEMA,
     PointProfile, Profile, SEAM_VERSION, StepProfile, TailProfile, Times,
 };
-use seam_tuner::{Constraints, Environment, Error, Objective, Outline, Plan, Request};
+use seam_tuner::{
+    Constraints, Environment, Error, MeasuredPoint, Objective, Outline, Plan, Request,
+};
 
 /// Name, bytes that cross, milliseconds on the edge, milliseconds of the tail.
 pub(crate) type Row = (&'static str, u64, f64, f64);
@@ -113,6 +115,26 @@ pub(crate) fn cloud(rows: &[Row]) -> CloudProfile {
         engine: "test".into(),
         method: method(),
         points: tails.collect(),
+    }
+}
+
+/// A point that neither encoding nor codecs cost anything at.
+pub(crate) fn measured_point(
+    name: &str,
+    steps: u32,
+    bytes: u64,
+    edge_ms: f64,
+    tail_ms: f64,
+) -> MeasuredPoint {
+    MeasuredPoint {
+        name: name.into(),
+        steps,
+        bytes,
+        edge_ns: edge_ms * 1e6,
+        encode_ns: 0.0,
+        tail_ns: tail_ms * 1e6,
+        estimated: false,
+        codecs: Vec::new(),
     }
 }
 
