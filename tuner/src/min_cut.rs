@@ -3,10 +3,13 @@
 //! Water stands on the vertices: what the arcs of one terminal can carry is let in, and every
 //! vertex passes on what it holds to a neighbour one lower. A height is never more than the
 //! distance to the other terminal; a vertex that has no lower neighbour left is lifted. Three
-//! measures make that fast in practice (Cherkassky and Goldberg, 1997): the highest vertex goes
-//! first, heights are set to the true distances every so often, and a height that no vertex has
-//! cuts off everything above it. Water that is cut off stays where it is: the cut is known without
-//! it.
+//! measures make that fast in practice (Cherkassky and Goldberg, 1997): vertices take turns, heights
+//! are set to the true distances often, and a height that no vertex has cuts off everything above
+//! it. (That the highest vertex goes first, and true distances a ninth as often, took three times as
+//! long on networks of 10,000 operators that read what was written shortly before.) Water that is
+//! cut off stays where it is: the cut is known without it.
+
+use std::collections::VecDeque;
 
 /// A directed network; vertices are numbered from 0.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +55,7 @@ impl FlowNetwork {
         let mut preflow = Preflow::new(self, sink, source);
         preflow.let_in();
         preflow.measure();
-        while let Some(vertex) = preflow.highest() {
+        while let Some(vertex) = preflow.next_active() {
             preflow.discharge(vertex);
             if preflow.work > preflow.allowed {
                 preflow.measure();
@@ -95,10 +98,8 @@ struct Preflow {
     level: Vec<u32>,
     next: Vec<u32>,
     previous: Vec<u32>,
-    /// Per height, vertices that held water when they were put there.
-    active: Vec<Vec<u32>>,
-    /// No vertex that holds water is higher.
-    top_active: usize,
+    /// Vertices that hold water, the longest waiting first; some have been cut off since.
+    active: VecDeque<u32>,
     /// No vertex is higher that is not cut off.
     top: usize,
     /// Arcs looked at since heights were measured.
@@ -139,11 +140,10 @@ impl Preflow {
             level: vec![NONE; vertices + 1],
             next: vec![NONE; vertices],
             previous: vec![NONE; vertices],
-            active: vec![Vec::new(); vertices + 1],
-            top_active: 0,
+            active: VecDeque::new(),
             top: 0,
             work: 0,
-            allowed: 3 * (LIFT * vertices + arcs.len()),
+            allowed: (LIFT * vertices + arcs.len()) / 3,
             arcs,
             first,
         }
@@ -170,8 +170,8 @@ impl Preflow {
         self.work = 0;
         self.height.fill(cut_off);
         self.level[..=self.top].fill(NONE);
-        self.active[..=self.top].iter_mut().for_each(Vec::clear);
-        (self.top, self.top_active) = (0, 0);
+        self.active.clear();
+        self.top = 0;
         self.height[self.drain] = 0;
         let mut queue = vec![self.drain as u32];
         let mut done = 0;
@@ -191,16 +191,13 @@ impl Preflow {
         }
     }
 
-    /// The highest vertex that holds water and is not cut off.
-    fn highest(&mut self) -> Option<usize> {
+    /// The vertex that has held water for longest and is not cut off.
+    fn next_active(&mut self) -> Option<usize> {
         loop {
-            while let Some(v) = self.active[self.top_active].pop() {
-                // It may have been lifted since.
-                if self.height[v as usize] as usize == self.top_active {
-                    return Some(v as usize);
-                }
+            let v = self.active.pop_front()? as usize;
+            if self.height[v] < self.cut_off() {
+                return Some(v);
             }
-            self.top_active = self.top_active.checked_sub(1)?;
         }
     }
 
@@ -258,10 +255,8 @@ impl Preflow {
                 self.height[v as usize] = self.cut_off();
                 v = self.next[v as usize];
             }
-            self.active[height].clear();
         }
         self.top = gap;
-        self.top_active = self.top_active.min(gap);
     }
 
     /// Puts `v` at `height`.
@@ -291,8 +286,6 @@ impl Preflow {
     }
 
     fn activate(&mut self, v: usize) {
-        let height = self.height[v] as usize;
-        self.active[height].push(v as u32);
-        self.top_active = self.top_active.max(height);
+        self.active.push_back(v as u32);
     }
 }
