@@ -21,12 +21,6 @@ pub(crate) fn alexnet() -> Net {
     x = n.conv_in_two(x, "conv5", 256, window(3).pad(1));
     x = n.relu(x, "relu5");
     x = n.max_pool(x, "pool5", window(3).stride(2));
-    x = n.flatten(x, "flatten");
-    x = n.fully_connected(x, "fc6", 4096);
-    x = n.relu(x, "relu6");
-    x = n.fully_connected(x, "fc7", 4096);
-    x = n.relu(x, "relu7");
-    x = n.fully_connected(x, "fc8", 1000);
-    n.softmax(x, "prob");
+    n.classifier(x);
     n.finish()
 }

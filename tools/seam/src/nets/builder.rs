@@ -131,6 +131,17 @@ impl Builder {
         self.node(&[x], name, Op::Flatten, output, 0)
     }
 
+    /// What AlexNet and VGG16 end with: two hidden layers of 4096, a thousand classes.
+    pub(super) fn classifier(&mut self, x: Value) {
+        let mut x = self.flatten(x, "flatten");
+        for i in [6, 7] {
+            x = self.fully_connected(x, &format!("fc{i}"), 4096);
+            x = self.relu(x, &format!("relu{i}"));
+        }
+        x = self.fully_connected(x, "fc8", 1000);
+        self.softmax(x, "prob");
+    }
+
     fn same_shape(&mut self, x: Value, name: &str, op: Op) -> Value {
         let output = self.0.shape(x);
         self.node(&[x], name, op, output, 0)

@@ -16,12 +16,6 @@ pub(crate) fn vgg16() -> Net {
         }
         x = n.max_pool(x, &format!("pool{block}"), window(2).stride(2));
     }
-    x = n.flatten(x, "flatten");
-    x = n.fully_connected(x, "fc6", 4096);
-    x = n.relu(x, "relu6");
-    x = n.fully_connected(x, "fc7", 4096);
-    x = n.relu(x, "relu7");
-    x = n.fully_connected(x, "fc8", 1000);
-    n.softmax(x, "prob");
+    n.classifier(x);
     n.finish()
 }
