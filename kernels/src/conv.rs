@@ -12,7 +12,7 @@ use crate::isa::IsaKind;
 use crate::requantize::Requantize;
 use crate::winograd::form::Form;
 #[cfg(target_arch = "x86_64")]
-use crate::winograd::form::{F2, F4};
+use crate::winograd::form::{F2, F4, S2, S4};
 use crate::{Clamp, ConvGeometry, Isa, Team, View, ViewMut, depthwise, gemm, winograd};
 
 /// A kernel that can run a convolution, on this CPU.
@@ -36,14 +36,14 @@ type Pack = fn(&ConvGeometry, u8, &[i8], &[i32], &[f32], &mut [u8]);
 type Run = unsafe fn(&Conv, &[u8], View, ViewMut, &mut [u8], &Team);
 
 /// What a kernel can run.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Kind {
     /// Every convolution, with every output stage.
     Gemm,
     /// One output channel per input channel.
     Depthwise,
-    /// 3×3 at stride 1, by Winograd's F(2×2) or F(4×4): so many outputs a side.
-    Winograd(usize),
+    /// 3×3 at some stride, by Winograd.
+    Winograd { supports: fn(&ConvGeometry) -> bool, cost: fn(&ConvGeometry) -> u64 },
 }
 
 /// Every kernel, weakest instruction set first.
@@ -55,34 +55,32 @@ static TABLE: &[Entry] = &[
     #[cfg(target_arch = "x86_64")]
     gemm::<gemm::avx2::Avx2>(IsaKind::Avx2),
     #[cfg(target_arch = "x86_64")]
-    winograd::<winograd::avx2::Avx2, F2, 2, 4>("x86-u8i8-avx2-winograd2", IsaKind::Avx2),
+    winograd::<winograd::avx2::Avx2, F2>("x86-u8i8-avx2-winograd2", IsaKind::Avx2),
     #[cfg(target_arch = "x86_64")]
-    winograd::<winograd::avx2::Avx2, F4, 4, 6>("x86-u8i8-avx2-winograd4", IsaKind::Avx2),
+    winograd::<winograd::avx2::Avx2, F4>("x86-u8i8-avx2-winograd4", IsaKind::Avx2),
+    #[cfg(target_arch = "x86_64")]
+    winograd::<winograd::avx2::Avx2, S2>("x86-u8i8-avx2-winograd2-stride2", IsaKind::Avx2),
+    #[cfg(target_arch = "x86_64")]
+    winograd::<winograd::avx2::Avx2, S4>("x86-u8i8-avx2-winograd4-stride2", IsaKind::Avx2),
     #[cfg(target_arch = "x86_64")]
     depthwise::<depthwise::avxvnni::AvxVnni>(IsaKind::AvxVnni),
     #[cfg(target_arch = "x86_64")]
     gemm::<gemm::avxvnni::AvxVnni>(IsaKind::AvxVnni),
     #[cfg(target_arch = "x86_64")]
-    winograd::<winograd::avxvnni::AvxVnni, F2, 2, 4>(
-        "x86-u8i8-avxvnni-winograd2",
-        IsaKind::AvxVnni,
-    ),
+    winograd::<winograd::avxvnni::AvxVnni, F2>("x86-u8i8-avxvnni-winograd2", IsaKind::AvxVnni),
     #[cfg(target_arch = "x86_64")]
-    winograd::<winograd::avxvnni::AvxVnni, F4, 4, 6>(
-        "x86-u8i8-avxvnni-winograd4",
-        IsaKind::AvxVnni,
-    ),
+    winograd::<winograd::avxvnni::AvxVnni, F4>("x86-u8i8-avxvnni-winograd4", IsaKind::AvxVnni),
     #[cfg(target_arch = "x86_64")]
     depthwise::<depthwise::avx512vnni::Avx512Vnni>(IsaKind::Avx512Vnni),
     #[cfg(target_arch = "x86_64")]
     gemm::<gemm::avx512vnni::Avx512Vnni>(IsaKind::Avx512Vnni),
     #[cfg(target_arch = "x86_64")]
-    winograd::<winograd::avx512vnni::Avx512Vnni, F2, 2, 4>(
+    winograd::<winograd::avx512vnni::Avx512Vnni, F2>(
         "x86-u8i8-avx512vnni-winograd2",
         IsaKind::Avx512Vnni,
     ),
     #[cfg(target_arch = "x86_64")]
-    winograd::<winograd::avx512vnni::Avx512Vnni, F4, 4, 6>(
+    winograd::<winograd::avx512vnni::Avx512Vnni, F4>(
         "x86-u8i8-avx512vnni-winograd4",
         IsaKind::Avx512Vnni,
     ),
@@ -121,19 +119,16 @@ const fn depthwise<K: depthwise::Kernel>(isa: IsaKind) -> Entry {
 }
 
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
-const fn winograd<K: winograd::Kernel, F: Form<O, I>, const O: usize, const I: usize>(
-    name: &'static str,
-    isa: IsaKind,
-) -> Entry {
+const fn winograd<K: winograd::Kernel, F: Form>(name: &'static str, isa: IsaKind) -> Entry {
     Entry {
         name,
         isa,
-        kind: Kind::Winograd(O),
-        is_exact: winograd::pack::is_exact::<F, O, I>,
-        packed_len: winograd::pack::packed_len::<K, F, O, I>,
-        pack: winograd::pack::pack::<K, F, O, I>,
-        scratch_len: winograd::driver::scratch_len::<K, F, O, I>,
-        run: winograd::driver::run::<K, F, O, I>,
+        kind: Kind::Winograd { supports: winograd::supports::<F>, cost: winograd::cost::<F> },
+        is_exact: winograd::pack::is_exact::<F>,
+        packed_len: winograd::pack::packed_len::<K, F>,
+        pack: winograd::pack::pack::<K, F>,
+        scratch_len: winograd::driver::scratch_len::<K, F>,
+        run: winograd::driver::run::<K, F>,
     }
 }
 
@@ -142,7 +137,7 @@ impl Entry {
     fn multiplications(&self, geometry: &ConvGeometry) -> u64 {
         let dot = matches!(self.isa, IsaKind::AvxVnni | IsaKind::Avx512Vnni | IsaKind::Dotprod);
         match self.kind {
-            Kind::Winograd(outputs) => winograd::cost(geometry, outputs),
+            Kind::Winograd { cost, .. } => cost(geometry),
             _ if dot => geometry.macs() / 2,
             _ => geometry.macs(),
         }
@@ -165,7 +160,7 @@ impl Algorithm {
         match self.0.kind {
             Kind::Gemm => true,
             Kind::Depthwise => depthwise::supports(geometry),
-            Kind::Winograd(_) => winograd::supports(geometry),
+            Kind::Winograd { supports, .. } => supports(geometry),
         }
     }
 
@@ -248,7 +243,7 @@ impl Conv {
         stage: FixedPoint,
     ) -> Conv {
         let mut algorithms = Conv::algorithms(isa, &geometry).into_iter();
-        let algorithm = algorithms.find(|a| a.0.kind == Kind::Gemm);
+        let algorithm = algorithms.find(|a| matches!(a.0.kind, Kind::Gemm));
         let algorithm = algorithm.expect("the portable kernel runs all");
         let clamp = Clamp::none(0);
         let conv = Conv::with_algorithm(geometry, input_zero_point, clamp, algorithm);
@@ -265,7 +260,7 @@ impl Conv {
         let of_strength = TABLE.iter().rev().filter(has).map(Algorithm);
         let mut algorithms: Vec<_> = of_strength.filter(|a| a.runs(geometry)).collect();
         algorithms.sort_by_key(|a| {
-            (a.0.kind != Kind::Depthwise, Reverse(a.isa()), a.0.multiplications(geometry))
+            (!matches!(a.0.kind, Kind::Depthwise), Reverse(a.isa()), a.0.multiplications(geometry))
         });
         algorithms
     }

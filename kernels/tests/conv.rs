@@ -146,30 +146,32 @@ fn clamp(zero_point: u8, a: u8, b: u8) -> Clamp {
     }
 }
 
-/// 3×3 windows at stride 1: what Winograd kernels run, and some that they do not.
+/// 3×3 windows at strides 1 and 2: what Winograd kernels run, and some that they do not.
 fn winograd_cases() -> impl Strategy<Value = Case> {
     let channels = prop_oneof![
         3 => (size(16, 70), size(8, 70)).prop_map(|(i, o)| (i, o, 1)),
         1 => (2..4usize, size(16, 34), size(8, 34)).prop_map(|(g, i, o)| (g * i, g * o, g)),
     ];
     let sizes = [prop_oneof![1..10usize, 1..40usize], prop_oneof![1..10usize, 1..40usize]];
-    let padding = ([0..3usize, 0..3usize], [0..3usize, 0..3usize]);
+    let window = ([0..3usize, 0..3usize], [0..3usize, 0..3usize], 1..3usize);
     let quantization = (any::<u8>(), any::<u8>(), any::<u8>(), any::<u8>());
     let rest = ([0..4usize, 0..20usize], [0..3u8, 0..4u8], any::<u64>());
-    (channels, sizes, padding, quantization, rest).prop_filter_map(
+    (channels, sizes, window, quantization, rest).prop_filter_map(
         "a window larger than the padded image",
-        |((i, o, groups), [h, w], (pad, after), q, (gaps, extreme, seed))| {
-            let out = |axis: usize, size: usize| (size + pad[axis] + after[axis]).checked_sub(2);
+        |((i, o, groups), [h, w], (pad, after, stride), q, (gaps, extreme, seed))| {
+            let out = |axis: usize, size: usize| {
+                Some((size + pad[axis] + after[axis]).checked_sub(3)? / stride + 1)
+            };
             let output = Shape::new(out(0, h)?, out(1, w)?, o);
             let geometry = ConvGeometry {
                 input: Shape::new(h, w, i),
                 output,
-                window: Window { kernel: [3, 3], pad, ..Window::POINTWISE },
+                window: Window { kernel: [3, 3], stride: [stride; 2], pad, ..Window::POINTWISE },
                 groups,
             };
             let clamp = clamp(q.1, q.2, q.3);
             let case = Case { geometry, zero_point: q.0, clamp, gaps, extreme, seed };
-            (!output.is_empty()).then_some(case)
+            Some(case)
         },
     )
 }
@@ -325,13 +327,13 @@ fn winograd_kernels_give_the_oracles_bits() {
 fn winograd_kernels_are_exact_up_to_their_bound() {
     // 255 * 263_172 is the last multiple of 255 below 2^26; 263_172 = 230 * 9 * 127 + 282.
     const MOST: i64 = (1 << 26) / 255;
-    let geometry = |inputs: usize| ConvGeometry {
-        input: Shape::new(7, 9, inputs),
-        output: Shape::new(7, 9, 20),
-        window: Window { kernel: [3, 3], pad: [1, 1], ..Window::POINTWISE },
+    let geometry = |stride: usize| ConvGeometry {
+        input: Shape::new(7, 9, 231),
+        output: Shape::new(6 / stride + 1, 8 / stride + 1, 20),
+        window: Window { kernel: [3, 3], stride: [stride; 2], pad: [1, 1], ..Window::POINTWISE },
         groups: 1,
     };
-    let g = geometry(231);
+    let g = geometry(1);
     let channel = |sum: i64, sign: &dyn Fn(usize) -> i8| -> Vec<i8> {
         let mut left = sum;
         let weight = |i| {
@@ -348,7 +350,11 @@ fn winograd_kernels_are_exact_up_to_their_bound() {
     let (most, too_much) = (with_sum(MOST), with_sum(MOST + 1));
     let team = Team::new(2).unwrap();
     let mut refused = 0;
-    for algorithm in Conv::algorithms(Isa::best(), &g) {
+    let of_stride = |stride: usize| {
+        let g = geometry(stride);
+        Conv::algorithms(Isa::best(), &g).into_iter().map(move |algorithm| (g, algorithm))
+    };
+    for (g, algorithm) in of_stride(1).chain(of_stride(2)) {
         assert!(algorithm.is_exact(&g, &most), "{algorithm:?}");
         refused += usize::from(!algorithm.is_exact(&g, &too_much));
         for zero_point in [0, 1, 128, 255] {

@@ -10,7 +10,7 @@ use std::arch::x86_64::*;
 
 use super::region::{self, Region, Write};
 use super::{AHEAD, End, Kernel, Run, Start, Tiles, with_rows};
-use crate::requantize::x86::{Stage, store};
+use crate::requantize::x86::{Stage, store_columns};
 
 pub(crate) struct Avx2;
 
@@ -202,7 +202,7 @@ pub(super) unsafe fn end<const R: usize, const V: usize>(
             }
             End::Codes { multipliers, stage, y, y_stride, columns } => {
                 let y = y.add(tile * R * y_stride);
-                store(Stage::new(stage), &sums, multipliers, y, y_stride, columns);
+                store_columns(Stage::new(stage), &sums, multipliers, y, y_stride, columns);
             }
         }
     }

@@ -51,37 +51,11 @@ impl Stage {
 
 /// `R` rows of `V` vectors of accumulators, `V` one or two, to codes: `columns` of every row.
 ///
-/// Half of the clamp stands before the rounding, where it keeps the conversion from overflowing
-/// upwards; an overflow downwards gives the least integer, which saturates to `lo` as it should.
-///
 /// # Safety
 /// `multipliers` may be read for `8 * V` elements, and `y` written for `columns <= 8 * V` bytes of
 /// `R` rows `y_stride` apart. The caller is compiled for AVX2.
 #[inline(always)]
-pub(crate) unsafe fn store<const R: usize, const V: usize>(
-    stage: Stage,
-    sums: &[[__m256i; V]; R],
-    multipliers: *const f32,
-    y: *mut u8,
-    y_stride: usize,
-    columns: usize,
-) {
-    // SAFETY: the caller's.
-    unsafe {
-        if stage.saturates {
-            store_as::<R, V, true>(stage, sums, multipliers, y, y_stride, columns);
-        } else {
-            store_as::<R, V, false>(stage, sums, multipliers, y, y_stride, columns);
-        }
-    }
-}
-
-/// [`store`] where [`Stage::saturates`] is known.
-///
-/// # Safety
-/// As [`store`].
-#[inline(always)]
-unsafe fn store_as<const R: usize, const V: usize, const SATURATES: bool>(
+pub(crate) unsafe fn store_columns<const R: usize, const V: usize>(
     stage: Stage,
     sums: &[[__m256i; V]; R],
     multipliers: *const f32,
@@ -95,6 +69,53 @@ unsafe fn store_as<const R: usize, const V: usize, const SATURATES: bool>(
         // A panel's last columns may be padding: those go through memory of our own.
         let (to, to_stride) =
             if columns == 8 * V { (y, y_stride) } else { (partial.as_mut_ptr().cast(), 16) };
+        store(stage, sums, multipliers, |row| to.add(row * to_stride));
+        if columns < 8 * V {
+            for (r, row) in partial.iter().enumerate() {
+                y.add(r * y_stride).copy_from_nonoverlapping(row.as_ptr().cast(), columns);
+            }
+        }
+    }
+}
+
+/// `R` rows of `V` vectors of accumulators, `V` one or two, to codes at `to(row)`.
+///
+/// Half of the clamp stands before the rounding, where it keeps the conversion from overflowing
+/// upwards; an overflow downwards gives the least integer, which saturates to `lo` as it should.
+///
+/// # Safety
+/// `multipliers` may be read for `8 * V` elements, and `to` written for as many bytes of every row.
+/// The caller is compiled for AVX2.
+#[inline(always)]
+pub(crate) unsafe fn store<const R: usize, const V: usize>(
+    stage: Stage,
+    sums: &[[__m256i; V]; R],
+    multipliers: *const f32,
+    to: impl Fn(usize) -> *mut u8,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        if stage.saturates {
+            store_as::<R, V, true>(stage, sums, multipliers, to);
+        } else {
+            store_as::<R, V, false>(stage, sums, multipliers, to);
+        }
+    }
+}
+
+/// [`store`] where [`Stage::saturates`] is known.
+///
+/// # Safety
+/// As [`store`].
+#[inline(always)]
+unsafe fn store_as<const R: usize, const V: usize, const SATURATES: bool>(
+    stage: Stage,
+    sums: &[[__m256i; V]; R],
+    multipliers: *const f32,
+    to: impl Fn(usize) -> *mut u8,
+) {
+    // SAFETY: the caller's.
+    unsafe {
         let mut m = [_mm256_setzero_ps(); V];
         for (v, m) in m.iter_mut().enumerate() {
             *m = _mm256_loadu_ps(multipliers.add(8 * v));
@@ -119,7 +140,7 @@ unsafe fn store_as<const R: usize, const V: usize, const SATURATES: bool>(
                 let parts = [whole(r, 0), whole(r, 1), whole(r + 1, 0), whole(r + 1, 1)];
                 for (i, bytes) in bytes(parts).into_iter().enumerate() {
                     if r + i < R {
-                        _mm_storeu_si128(to.add((r + i) * to_stride).cast(), bytes);
+                        _mm_storeu_si128(to(r + i).cast(), bytes);
                     }
                 }
             }
@@ -130,14 +151,9 @@ unsafe fn store_as<const R: usize, const V: usize, const SATURATES: bool>(
                 let rows = [a, _mm_unpackhi_epi64(a, a), b, _mm_unpackhi_epi64(b, b)];
                 for (i, bytes) in rows.into_iter().enumerate() {
                     if r + i < R {
-                        _mm_storel_epi64(to.add((r + i) * to_stride).cast(), bytes);
+                        _mm_storel_epi64(to(r + i).cast(), bytes);
                     }
                 }
-            }
-        }
-        if columns < 8 * V {
-            for (r, row) in partial.iter().enumerate() {
-                y.add(r * y_stride).copy_from_nonoverlapping(row.as_ptr().cast(), columns);
             }
         }
     }

@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 use super::form::{Form, Vector};
 use super::input::{self, Input};
 use super::output::{self, Output};
-use super::{Codes, Kernel, Product, Rows, Sums, Words};
+use super::{Kernel, PIXELS, Product, Rows, Sums, Words};
 use crate::gemm::with_rows;
 use crate::requantize::Requantize;
 use crate::requantize::x86::{Stage, store};
@@ -22,9 +22,9 @@ unsafe impl Kernel for Avx2 {
     type Sums = I32x8;
     const COLUMNS: usize = 16;
 
-    unsafe fn input<F: Form<O, I>, const O: usize, const I: usize>(job: &Input) {
+    unsafe fn input<F: Form>(job: &Input) {
         // SAFETY: the caller's.
-        unsafe { input::<F, O, I>(job) }
+        unsafe { input::<F>(job) }
     }
 
     unsafe fn product(job: &Product) {
@@ -38,24 +38,22 @@ unsafe impl Kernel for Avx2 {
         }
     }
 
-    unsafe fn output<F: Form<O, I>, const O: usize, const I: usize>(job: &Output) {
+    unsafe fn output<F: Form>(job: &Output) {
         // SAFETY: the caller's.
-        unsafe { output::<Self, F, O, I>(job) }
+        unsafe { output::<Self, F>(job) }
     }
 }
 
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn input<F: Form<O, I>, const O: usize, const I: usize>(job: &Input) {
+pub(super) unsafe fn input<F: Form>(job: &Input) {
     // SAFETY: the caller's.
-    unsafe { input::transform::<I16x16, F, O, I>(job) }
+    unsafe { input::transform::<I16x16, F>(job) }
 }
 
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn output<K: Kernel, F: Form<O, I>, const O: usize, const I: usize>(
-    job: &Output,
-) {
+pub(super) unsafe fn output<K: Kernel, F: Form>(job: &Output) {
     // SAFETY: the caller's.
-    unsafe { output::transform::<K, F, O, I>(job) }
+    unsafe { output::transform::<K, F>(job) }
 }
 
 #[target_feature(enable = "avx2")]
@@ -235,23 +233,9 @@ unsafe impl Sums for I32x8 {
     }
 
     #[inline(always)]
-    unsafe fn store<const O: usize>(
-        sums: [Self; O],
-        stage: Stage,
-        multipliers: *const f32,
-        to: Codes,
-    ) {
+    unsafe fn store(pixels: [(Self, *mut u8); PIXELS], stage: Stage, multipliers: *const f32) {
+        let sums = pixels.map(|(sum, _)| [sum.0]);
         // SAFETY: the caller's.
-        unsafe {
-            let sums = sums.map(|sum| [sum.0]);
-            let Codes { y, y_stride, pixels, channels } = to;
-            if pixels == O {
-                store(stage, &sums, multipliers, y, y_stride, channels);
-                return;
-            }
-            for (j, &sum) in sums.iter().enumerate().take(pixels) {
-                store(stage, &[sum], multipliers, y.add(j * y_stride), y_stride, channels);
-            }
-        }
+        unsafe { store(stage, &sums, multipliers, |pixel| pixels[pixel].1) }
     }
 }

@@ -8,7 +8,7 @@ use super::avx2::{self, I16x16};
 use super::form::{Form, Vector};
 use super::input::Input;
 use super::output::{self, Output};
-use super::{Codes, Kernel, Product, Rows, Sums};
+use super::{Kernel, PIXELS, Product, Rows, Sums};
 use crate::gemm::avx512vnni::requantize;
 use crate::gemm::with_rows;
 use crate::requantize::Requantize;
@@ -24,9 +24,9 @@ unsafe impl Kernel for Avx512Vnni {
     type Sums = I32x16;
     const COLUMNS: usize = 32;
 
-    unsafe fn input<F: Form<O, I>, const O: usize, const I: usize>(job: &Input) {
+    unsafe fn input<F: Form>(job: &Input) {
         // SAFETY: the caller's.
-        unsafe { avx2::input::<F, O, I>(job) }
+        unsafe { avx2::input::<F>(job) }
     }
 
     unsafe fn product(job: &Product) {
@@ -40,14 +40,14 @@ unsafe impl Kernel for Avx512Vnni {
         }
     }
 
-    unsafe fn output<F: Form<O, I>, const O: usize, const I: usize>(job: &Output) {
+    unsafe fn output<F: Form>(job: &Output) {
         #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-        unsafe fn output<F: Form<O, I>, const O: usize, const I: usize>(job: &Output) {
+        unsafe fn output<F: Form>(job: &Output) {
             // SAFETY: the caller's.
-            unsafe { output::transform::<Avx512Vnni, F, O, I>(job) }
+            unsafe { output::transform::<Avx512Vnni, F>(job) }
         }
         // SAFETY: the caller's.
-        unsafe { output::<F, O, I>(job) }
+        unsafe { output::<F>(job) }
     }
 }
 
@@ -163,31 +163,23 @@ unsafe impl Sums for I32x16 {
     }
 
     #[inline(always)]
-    unsafe fn store<const O: usize>(
-        sums: [Self; O],
-        stage: Requantize,
-        multipliers: *const f32,
-        to: Codes,
-    ) {
-        // SAFETY: the caller's; channels behind the last are masked out.
+    unsafe fn store(pixels: [(Self, *mut u8); PIXELS], stage: Requantize, multipliers: *const f32) {
+        // SAFETY: the caller's.
         unsafe {
-            let multipliers = [_mm512_loadu_ps(multipliers); O];
-            let sums = sums.map(|sum| sum.0);
+            let multipliers = [_mm512_loadu_ps(multipliers); PIXELS];
+            let sums = pixels.map(|(sum, _)| sum.0);
             let codes = match stage.saturates {
-                true => requantize::<O, true>(stage, &sums, &multipliers),
-                false => requantize::<O, false>(stage, &sums, &multipliers),
+                true => requantize::<PIXELS, true>(stage, &sums, &multipliers),
+                false => requantize::<PIXELS, false>(stage, &sums, &multipliers),
             };
-            let pixels = [
+            let codes = [
                 _mm512_castsi512_si128(codes),
                 _mm512_extracti32x4_epi32::<1>(codes),
                 _mm512_extracti32x4_epi32::<2>(codes),
                 _mm512_extracti32x4_epi32::<3>(codes),
             ];
-            let mask = ((1u32 << to.channels) - 1) as __mmask16;
-            for (j, pixel) in pixels.into_iter().enumerate().take(O) {
-                if j < to.pixels {
-                    _mm_mask_storeu_epi8(to.y.add(j * to.y_stride).cast(), mask, pixel);
-                }
+            for (codes, (_, to)) in codes.into_iter().zip(pixels) {
+                _mm_storeu_si128(to.cast(), codes);
             }
         }
     }

@@ -18,9 +18,9 @@ unsafe impl Kernel for AvxVnni {
     type Sums = I32x8;
     const COLUMNS: usize = 16;
 
-    unsafe fn input<F: Form<O, I>, const O: usize, const I: usize>(job: &Input) {
+    unsafe fn input<F: Form>(job: &Input) {
         // SAFETY: the caller's.
-        unsafe { avx2::input::<F, O, I>(job) }
+        unsafe { avx2::input::<F>(job) }
     }
 
     unsafe fn product(job: &Product) {
@@ -34,9 +34,9 @@ unsafe impl Kernel for AvxVnni {
         }
     }
 
-    unsafe fn output<F: Form<O, I>, const O: usize, const I: usize>(job: &Output) {
+    unsafe fn output<F: Form>(job: &Output) {
         // SAFETY: the caller's.
-        unsafe { avx2::output::<Self, F, O, I>(job) }
+        unsafe { avx2::output::<Self, F>(job) }
     }
 }
 

@@ -52,12 +52,12 @@ struct Plan {
 }
 
 impl Plan {
-    fn new<K: Kernel, const O: usize, const I: usize>(g: &ConvGeometry, threads: usize) -> Plan {
-        let layout = Layout::new::<K>(g, I * I);
-        let tiles_in_row = g.output.w.div_ceil(O);
-        let tiles = g.output.h.div_ceil(O) * tiles_in_row;
+    fn new<K: Kernel, F: Form>(g: &ConvGeometry, threads: usize) -> Plan {
+        let layout = Layout::new::<K, F>(g);
+        let tiles_in_row = g.output.w.div_ceil(F::OUTPUTS);
+        let tiles = g.output.h.div_ceil(F::OUTPUTS) * tiles_in_row;
         let row = g.group_inputs().next_multiple_of(K::Words::LANES);
-        let most_tiles = CODES_BYTES / (2 * I * I * row);
+        let most_tiles = CODES_BYTES / (2 * F::POSITIONS * row);
         let most_blocks = (tiles / FEWEST_TILES).max(1);
         let shared = threads > 1 && most_blocks < threads;
         let blocks = match tiles.div_ceil(most_tiles.max(1)).next_multiple_of(threads) {
@@ -67,11 +67,11 @@ impl Plan {
         };
         let block = tiles.div_ceil(blocks);
         let panels = layout.panel_count::<K>();
-        let chunk = (SUMS_BYTES / (4 * I * I * block * K::COLUMNS)).clamp(1, panels);
+        let chunk = (SUMS_BYTES / (4 * F::POSITIONS * block * K::COLUMNS)).clamp(1, panels);
 
         // An odd number of cache lines: positions that lie a power of two apart would share sets.
         let codes_position = ((2 * block * row).div_ceil(64) | 1) * 32;
-        let sums_tile = chunk * I * I * K::COLUMNS;
+        let sums_tile = chunk * F::POSITIONS * K::COLUMNS;
         let aligned = |bytes: usize| bytes.next_multiple_of(64);
         Plan {
             layout,
@@ -83,9 +83,9 @@ impl Plan {
             codes_tile: row,
             codes_position,
             sums_tile,
-            codes: 2 * I * I * codes_position,
+            codes: 2 * F::POSITIONS * codes_position,
             sums: aligned(4 * block * sums_tile),
-            columns: aligned(2 * input::columns_len::<K::Words, O, I>()),
+            columns: aligned(2 * input::columns_len::<K::Words, F>()),
         }
     }
 
@@ -106,11 +106,8 @@ fn part(all: usize, i: usize, count: usize) -> Range<usize> {
 }
 
 /// Bytes of scratch memory for a team of `threads`.
-pub(crate) fn scratch_len<K: Kernel, F: Form<O, I>, const O: usize, const I: usize>(
-    geometry: &ConvGeometry,
-    threads: usize,
-) -> usize {
-    Plan::new::<K, O, I>(geometry, threads).scratch(threads) + 64
+pub(crate) fn scratch_len<K: Kernel, F: Form>(geometry: &ConvGeometry, threads: usize) -> usize {
+    Plan::new::<K, F>(geometry, threads).scratch(threads) + 64
 }
 
 /// What every task reads.
@@ -135,7 +132,7 @@ unsafe impl Sync for Job<'_> {}
 ///
 /// # Safety
 /// The CPU has the instructions of `K`. Lengths and shapes were checked by [`Conv::run`].
-pub(crate) unsafe fn run<K: Kernel, F: Form<O, I>, const O: usize, const I: usize>(
+pub(crate) unsafe fn run<K: Kernel, F: Form>(
     conv: &Conv,
     packed: &[u8],
     x: View,
@@ -147,7 +144,7 @@ pub(crate) unsafe fn run<K: Kernel, F: Form<O, I>, const O: usize, const I: usiz
         unreachable!("`Conv::with_fixed_point` takes no Winograd kernel")
     };
     let (g, threads) = (conv.geometry(), team.threads());
-    let plan = Plan::new::<K, O, I>(g, threads);
+    let plan = Plan::new::<K, F>(g, threads);
     let unaligned = scratch.as_ptr().align_offset(64);
     let scratch = &mut scratch[unaligned..][..plan.scratch(threads)];
     let multipliers = &packed[plan.layout.multipliers..plan.layout.starts];
@@ -170,8 +167,8 @@ pub(crate) unsafe fn run<K: Kernel, F: Form<O, I>, const O: usize, const I: usiz
             // SAFETY: the caller's; every block of a group belongs to one task, and `thread` is
             // below the team's threads.
             unsafe {
-                job.input::<K, F, O, I>(group, &tiles, 0..inputs, thread);
-                job.products::<K, F, O, I>(group, &tiles, 0..panels, thread);
+                job.input::<K, F>(group, &tiles, 0..inputs, thread);
+                job.products::<K, F>(group, &tiles, 0..panels, thread);
             }
         });
         return;
@@ -187,12 +184,12 @@ pub(crate) unsafe fn run<K: Kernel, F: Form<O, I>, const O: usize, const I: usiz
             let end = if part.end == vectors { inputs } else { part.end * K::Words::LANES };
             let channels = part.start * K::Words::LANES..end;
             // SAFETY: the caller's; every channel belongs to one task.
-            unsafe { job.input::<K, F, O, I>(group, &tiles, channels, thread) }
+            unsafe { job.input::<K, F>(group, &tiles, channels, thread) }
         });
         let tasks = panels.min(most);
         team.run(tasks, &|task, thread| {
             // SAFETY: the caller's; every panel belongs to one task.
-            unsafe { job.products::<K, F, O, I>(group, &tiles, part(panels, task, tasks), thread) }
+            unsafe { job.products::<K, F>(group, &tiles, part(panels, task, tasks), thread) }
         });
     }
 }
@@ -215,7 +212,7 @@ impl Job<'_> {
     ///
     /// # Safety
     /// As [`run`]; no other running task has this `thread`, or these channels of shared codes.
-    unsafe fn input<K: Kernel, F: Form<O, I>, const O: usize, const I: usize>(
+    unsafe fn input<K: Kernel, F: Form>(
         &self,
         group: usize,
         tiles: &Range<usize>,
@@ -228,7 +225,7 @@ impl Job<'_> {
         // SAFETY: the scratch memory holds the block's codes and a run's columns; the rest is the
         // caller's.
         unsafe {
-            K::input::<F, O, I>(&Input {
+            K::input::<F>(&Input {
                 geometry,
                 data: self.x.data(),
                 pixel_stride: self.x.pixel_stride(),
@@ -249,7 +246,7 @@ impl Job<'_> {
     /// # Safety
     /// As [`run`], after [`Job::input`] of all channels; no other running task has this `thread`,
     /// or these tiles and panels.
-    unsafe fn products<K: Kernel, F: Form<O, I>, const O: usize, const I: usize>(
+    unsafe fn products<K: Kernel, F: Form>(
         &self,
         group: usize,
         tiles: &Range<usize>,
@@ -270,22 +267,23 @@ impl Job<'_> {
             unsafe {
                 let packed = self.packed.as_ptr();
                 let panel_at = |position, panel| {
-                    packed.wrapping_add(layout.panel::<K>(group, panel, position)).cast::<i16>()
+                    let offset = layout.panel::<K>(group, panel, F::set(position));
+                    packed.wrapping_add(offset).cast::<i16>()
                 };
-                for position in 0..I * I {
+                for position in 0..F::POSITIONS {
                     for panel in chunk.clone() {
                         let next = if panel + 1 < chunk.end {
                             panel_at(position, panel + 1)
-                        } else if position + 1 < I * I {
+                        } else if position + 1 < F::POSITIONS {
                             panel_at(position + 1, chunk.start)
                         } else {
                             panel_at(0, chunk.end.min(panels.end - 1))
                         };
-                        let start = match position == I + 1 {
+                        let start = match position == F::CENTRE {
                             true => packed.add(layout.starts + 4 * of_group(panel)).cast(),
                             false => ZEROS.as_ptr(),
                         };
-                        let place = (panel - chunk.start) * I * I + position;
+                        let place = (panel - chunk.start) * F::POSITIONS + position;
                         K::product(&Product {
                             a: codes.add(position * plan.codes_position),
                             a_stride: plan.codes_tile,
@@ -302,7 +300,7 @@ impl Job<'_> {
                 }
                 let column = 4 * of_group(chunk.start);
                 let channel = chunk.start * K::COLUMNS;
-                K::output::<F, O, I>(&Output {
+                K::output::<F>(&Output {
                     geometry: self.conv.geometry(),
                     stage: self.stage,
                     tiles: tiles.clone(),

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::Words;
-use super::form::Form;
+use super::form::{Form, MOST_INPUTS};
 use crate::ConvGeometry;
 
 /// Tiles of a run: its columns stay in the first-level cache.
@@ -34,9 +34,14 @@ pub(crate) struct Input<'a> {
     pub(super) position_stride: usize,
 }
 
+/// Columns of pixels under `tiles` tiles of a row.
+const fn columns_of<F: Form>(tiles: usize) -> usize {
+    (tiles - 1) * F::OUTPUTS * F::STRIDE + F::INPUTS
+}
+
 /// Elements of [`Input::columns`].
-pub(super) const fn columns_len<W: Words, const O: usize, const I: usize>() -> usize {
-    I * (RUN * O + I - O) * W::LANES
+pub(super) const fn columns_len<W: Words, F: Form>() -> usize {
+    F::INPUTS * columns_of::<F>(RUN) * W::LANES
 }
 
 /// Transforms the tiles.
@@ -46,9 +51,7 @@ pub(super) const fn columns_len<W: Words, const O: usize, const I: usize>() -> u
 /// every position, `job.data` holds the geometry's input, and the CPU has the vector's
 /// instructions.
 #[inline(always)]
-pub(super) unsafe fn transform<W: Words, F: Form<O, I>, const O: usize, const I: usize>(
-    job: &Input,
-) {
+pub(super) unsafe fn transform<W: Words, F: Form>(job: &Input) {
     let mut tile = job.tiles.start;
     while tile < job.tiles.end {
         let (ty, tx) = (tile / job.tiles_in_row, tile % job.tiles_in_row);
@@ -59,8 +62,10 @@ pub(super) unsafe fn transform<W: Words, F: Form<O, I>, const O: usize, const I:
             let channel = first.min(job.channels.end - W::LANES);
             // SAFETY: the caller's; vectors end with the channels.
             unsafe {
-                columns::<W, F, O, I>(job, ty * O, tx * O..(tx + count) * O + I - O, channel);
-                rows::<W, F, O, I>(job, count, job.to.add(to + channel - job.channels.start));
+                let left = tx * F::OUTPUTS * F::STRIDE;
+                let right = left + columns_of::<F>(count);
+                columns::<W, F>(job, ty * F::OUTPUTS * F::STRIDE, left..right, channel);
+                rows::<W, F>(job, count, job.to.add(to + channel - job.channels.start));
             }
         }
         tile += count;
@@ -72,7 +77,7 @@ pub(super) unsafe fn transform<W: Words, F: Form<O, I>, const O: usize, const I:
 /// # Safety
 /// As [`transform`]; a vector of channels from `channel` on lies in a pixel.
 #[inline(always)]
-unsafe fn columns<W: Words, F: Form<O, I>, const O: usize, const I: usize>(
+unsafe fn columns<W: Words, F: Form>(
     job: &Input,
     top: usize,
     columns: Range<usize>,
@@ -82,8 +87,8 @@ unsafe fn columns<W: Words, F: Form<O, I>, const O: usize, const I: usize>(
     let [pad_y, pad_x] = job.geometry.window.pad;
     let padding = [job.zero_point; 16];
     // Where the lines of pixels start; a line of padding does not advance.
-    let mut lines = [(padding.as_ptr(), 0); I];
-    for (i, line) in lines.iter_mut().enumerate() {
+    let mut lines = [(padding.as_ptr(), 0); MOST_INPUTS];
+    for (i, line) in lines.iter_mut().enumerate().take(F::INPUTS) {
         let y = (top + i).wrapping_sub(pad_y);
         if y < input.h {
             let first = y * input.w * job.pixel_stride + channel;
@@ -95,15 +100,15 @@ unsafe fn columns<W: Words, F: Form<O, I>, const O: usize, const I: usize>(
         let mut to = job.columns;
         for column in columns {
             let x = column.wrapping_sub(pad_x);
-            let mut d = [W::codes(padding.as_ptr()); I];
+            let mut d = [W::codes(padding.as_ptr()); MOST_INPUTS];
             if x < input.w {
                 let offset = x * job.pixel_stride;
-                for (d, (line, advances)) in d.iter_mut().zip(lines) {
+                for (d, (line, advances)) in d.iter_mut().zip(lines).take(F::INPUTS) {
                     *d = W::codes(line.add(offset & advances));
                 }
             }
-            for (i, v) in F::input(d).into_iter().enumerate() {
-                v.store(to.add(i * (RUN * O + I - O) * W::LANES));
+            for (i, v) in F::input(d).into_iter().enumerate().take(F::INPUTS) {
+                v.store(to.add(i * columns_of::<F>(RUN) * W::LANES));
             }
             to = to.add(W::LANES);
         }
@@ -115,25 +120,22 @@ unsafe fn columns<W: Words, F: Form<O, I>, const O: usize, const I: usize>(
 /// # Safety
 /// As [`transform`], after [`columns`].
 #[inline(always)]
-unsafe fn rows<W: Words, F: Form<O, I>, const O: usize, const I: usize>(
-    job: &Input,
-    count: usize,
-    to: *mut i16,
-) {
+unsafe fn rows<W: Words, F: Form>(job: &Input, count: usize, to: *mut i16) {
+    let inputs = F::INPUTS;
     // SAFETY: the caller's.
     unsafe {
-        for i in 0..I {
-            let mut from = job.columns.add(i * (RUN * O + I - O) * W::LANES);
-            let mut to = to.add(i * I * job.position_stride);
+        for i in 0..F::INPUTS {
+            let mut from = job.columns.add(i * columns_of::<F>(RUN) * W::LANES);
+            let mut to = to.add(i * inputs * job.position_stride);
             for _ in 0..count {
-                let mut d = [W::load(from); I];
-                for (j, d) in d.iter_mut().enumerate().skip(1) {
+                let mut d = [W::load(from); MOST_INPUTS];
+                for (j, d) in d.iter_mut().enumerate().take(inputs).skip(1) {
                     *d = W::load(from.add(j * W::LANES));
                 }
-                for (j, v) in F::input(d).into_iter().enumerate() {
+                for (j, v) in F::input(d).into_iter().enumerate().take(inputs) {
                     v.store(to.add(j * job.position_stride));
                 }
-                from = from.add(O * W::LANES);
+                from = from.add(F::OUTPUTS * F::STRIDE * W::LANES);
                 to = to.add(job.tile_stride);
             }
         }

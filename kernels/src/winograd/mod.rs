@@ -4,11 +4,16 @@
 //!
 //! F(m, 3) computes m outputs `y = Aᵀ[(G g) ⊙ (Bᵀ d)]` of a filter of three taps from m + 2
 //! inputs, with m + 2 products where the definition takes 3m. Nested in two dimensions, F(2×2)
-//! spends 16 products on 4 outputs (36 by definition), F(4×4) spends 36 on 16 (144). An image is
-//! cut into tiles of m × m outputs; every tile's (m + 2) × (m + 2) inputs are transformed, so are
-//! the weights when they are packed, and what is left between them is, for each of the positions,
-//! a product of matrices (tiles × input channels) · (input channels × output channels): that is
-//! where the time goes, in pairs of i16 (`vpmaddwd`, `vpdpwssd`, `smlal`).
+//! spends 16 products on 4 outputs (36 by definition), F(4×4) 36 on 16 (144).
+//! An image is cut into tiles of so many outputs; every tile's inputs are transformed, so are the
+//! weights when they are packed, and what is left between them is, for each of the positions, a
+//! product of matrices (tiles × input channels) · (input channels × output channels): that is where
+//! the time goes, in pairs of i16 (`vpmaddwd`, `vpdpwssd`, `smlal`).
+//!
+//! At stride 2 the outer taps meet even inputs alone, the middle tap odd ones: F(m, 2) of the even
+//! ones, m + 1 products, and m products of the middle tap, which the output's transform adds up.
+//! That is 25 products instead of 36 for tiles of 2×2, 81 instead of 144 for 4×4. Positions of the
+//! middle tap share its weights.
 //!
 //! # Whole numbers
 //!
@@ -19,15 +24,16 @@
 //! 6, 4, 4, 1, 1, 24, and the outcome is 24·y. The four outputs' sums have the common factors
 //! 1, 2, 4, 4, which are never multiplied in: 24, 12, 6, 6 times y. In two dimensions the factors
 //! multiply: 576·y for a tile's first output, 36·y for its last. For F(2, 3) all of `G` is doubled
-//! and every output comes out as 4·y.
+//! and every output comes out as 4·y. F(4, 3) at stride 2 has all of `G` six times as large, and
+//! 36·y; F(2, 3) at stride 2 has no fractions.
 //!
 //! # Sixteen bits suffice for the operands
 //!
 //! Codes are transformed as they are, without their zero point. A code lies in 0..=255, so a
 //! transformed one is at most 255 times the larger of the sums of the positive and of the negative
-//! coefficients: 68·255 = 17,340 for F(4×4) (two of its middle rows), 4·255 for F(2×2). A
-//! transformed weight is at most 7·7·127 = 6,223, or 3·3·127. Intermediate values may wrap around,
-//! since addition modulo 2^16 does not mind.
+//! coefficients: 68·255 = 17,340 for F(4×4) (two of its middle rows), less for the others. A
+//! transformed weight is at most 7·7·127 = 6,223. Intermediate values may wrap around, since
+//! addition modulo 2^16 does not mind.
 //!
 //! # Sums modulo 2^32
 //!
@@ -43,10 +49,10 @@
 //! packed. Let P and N be the sums of its positive and of its negative weights' magnitudes: the sum
 //! of products of codes lies between −255·N and 255·P, whatever the codes. Only its width matters,
 //! since an offset can centre it: `255 (P + N) < 2^26` is enough, for every zero point, padding and
-//! bias. (F(2×2) has 30 bits instead of 26.) The offset costs nothing: an input of ones is
-//! transformed to zero but for position (1, 1), from where every output gets the same, so the sums
-//! of that position start from 36 (or 4) times the offset. The bias, the zero point's part
-//! `−zx · Σw` and the offset taken back are one number that is added behind the shift.
+//! bias. (The other forms have 30 or 32 bits instead of 26.) The offset costs nothing: every output
+//! gets the same from position (1, 1), so the sums of that position start from 36 (or 4, or 1)
+//! times the offset. The bias, the zero point's part `−zx · Σw` and the offset taken back are one
+//! number that is added behind the shift.
 //!
 //! Layers with a channel that breaks the bound are refused ([`pack::is_exact`]) and run by another
 //! algorithm. It takes more than 230 input channels, all of whose weights are ±127.
@@ -84,22 +90,22 @@ use output::Output;
 /// half of the lanes.
 const FEWEST_CHANNELS: [usize; 2] = [16, 8];
 
-/// Whether this is a convolution that the transforms are made for.
-pub(crate) fn supports(g: &ConvGeometry) -> bool {
+/// Whether this is a convolution that the form is made for.
+pub(crate) fn supports<F: Form>(g: &ConvGeometry) -> bool {
     g.window.kernel == [3, 3]
-        && g.window.stride == [1, 1]
+        && g.window.stride == [F::STRIDE; 2]
         && g.window.dilation == [1, 1]
         && g.group_inputs() >= FEWEST_CHANNELS[0]
         && g.group_outputs() >= FEWEST_CHANNELS[1]
 }
 
-/// Products of pairs of i16 and, in their terms, what else F(outputs × outputs) costs: an estimate.
-pub(crate) fn cost(g: &ConvGeometry, outputs: usize) -> u64 {
+/// Products of pairs of i16 and, in their terms, what else the form costs: an estimate.
+pub(crate) fn cost<F: Form>(g: &ConvGeometry) -> u64 {
     /// Streaming the panels takes as long as multiplying them with so many tiles.
     const STREAM_TILES: usize = 12;
-    let tiles = g.output.h.div_ceil(outputs) * g.output.w.div_ceil(outputs);
-    let positions = (outputs + 2) * (outputs + 2);
-    let products = positions * tiles.max(STREAM_TILES) * g.group_inputs() * g.output.c;
+    let tiles = g.output.h.div_ceil(F::OUTPUTS) * g.output.w.div_ceil(F::OUTPUTS);
+    let rows = (F::POSITIONS * tiles).max(F::SETS * STREAM_TILES);
+    let products = rows * g.group_inputs() * g.output.c;
     // The transforms take about a fifth of the products' time.
     products as u64 / 4 * 5
 }
@@ -167,7 +173,7 @@ pub(crate) unsafe trait Kernel {
     ///
     /// # Safety
     /// As there, and the CPU has the instructions.
-    unsafe fn input<F: Form<O, I>, const O: usize, const I: usize>(job: &Input);
+    unsafe fn input<F: Form>(job: &Input);
 
     /// Multiplies a panel.
     ///
@@ -179,7 +185,7 @@ pub(crate) unsafe trait Kernel {
     ///
     /// # Safety
     /// As there, and the CPU has the instructions.
-    unsafe fn output<F: Form<O, I>, const O: usize, const I: usize>(job: &Output);
+    unsafe fn output<F: Form>(job: &Output);
 }
 
 /// A vector of i16, for the input's transform.
@@ -203,17 +209,8 @@ pub(crate) unsafe trait Words: Vector {
     unsafe fn store(self, to: *mut i16);
 }
 
-/// Where the codes of a few consecutive pixels go.
-#[derive(Clone, Copy)]
-pub(crate) struct Codes {
-    pub(crate) y: *mut u8,
-    /// Bytes from pixel to pixel.
-    pub(crate) y_stride: usize,
-    /// How many pixels are in the image.
-    pub(crate) pixels: usize,
-    /// How many lanes are channels.
-    pub(crate) channels: usize,
-}
+/// Pixels that are stored together.
+pub(crate) const PIXELS: usize = 4;
 
 /// A vector of i32, for the output's transform.
 ///
@@ -236,15 +233,10 @@ pub(crate) unsafe trait Sums: Vector {
     /// # Safety
     /// The CPU has the instructions.
     unsafe fn divide(self, factor: i32, shift: u32) -> Self;
-    /// Sends the sums of consecutive pixels through the output stage and stores their codes.
+    /// Sends the sums of a few pixels through the output stage and stores their codes.
     ///
     /// # Safety
-    /// `multipliers` may be read for that many elements, the codes may be written, and the CPU has
-    /// the instructions.
-    unsafe fn store<const O: usize>(
-        sums: [Self; O],
-        stage: Self::Stage,
-        multipliers: *const f32,
-        codes: Codes,
-    );
+    /// `multipliers` may be read for that many elements, every pixel written for that many bytes,
+    /// and the CPU has the instructions.
+    unsafe fn store(pixels: [(Self, *mut u8); PIXELS], stage: Self::Stage, multipliers: *const f32);
 }

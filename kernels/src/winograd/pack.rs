@@ -2,11 +2,11 @@
 //!
 //! Packed bytes, columns of each group padded to whole (or half) panels: per column the number
 //! added behind the shift (i32), the multiplier (f32), and what position (1, 1) starts from (i32);
-//! then the panels. A panel holds, for every position, for every pair of input channels, for every
-//! column, the pair of i16.
+//! then the panels. A panel holds, for every set of transformed weights, for every pair of input
+//! channels, for every column, the pair of i16.
 
 use super::Kernel;
-use super::form::{Form, bits};
+use super::form::Form;
 use crate::ConvGeometry;
 
 /// Where everything lies in packed bytes.
@@ -22,19 +22,19 @@ pub(crate) struct Layout {
     pub(crate) starts: usize,
     /// Offset of the panels.
     panels: usize,
-    /// Bytes of one column, all positions.
+    /// Bytes of one column, all sets.
     column: usize,
     /// Bytes in all.
     len: usize,
 }
 
 impl Layout {
-    pub(crate) fn new<K: Kernel>(g: &ConvGeometry, positions: usize) -> Layout {
+    pub(crate) fn new<K: Kernel, F: Form>(g: &ConvGeometry) -> Layout {
         let pairs = g.group_inputs().div_ceil(2);
         let columns = g.group_outputs().next_multiple_of(K::COLUMNS / 2);
         let of_channels = 4 * g.groups * columns;
         let panels = (3 * of_channels).next_multiple_of(64);
-        let column = 4 * positions * pairs;
+        let column = 4 * F::SETS * pairs;
         let len = panels + g.groups * columns * column;
         let starts = 2 * of_channels;
         Layout { pairs, columns, multipliers: of_channels, starts, panels, column, len }
@@ -50,18 +50,16 @@ impl Layout {
         (self.columns - panel * K::COLUMNS).min(K::COLUMNS)
     }
 
-    /// Offset of position `position` of panel `panel` of `group`.
-    pub(crate) fn panel<K: Kernel>(&self, group: usize, panel: usize, position: usize) -> usize {
+    /// Offset of set `taps` of panel `panel` of `group`.
+    pub(crate) fn panel<K: Kernel>(&self, group: usize, panel: usize, taps: usize) -> usize {
         let column = group * self.columns + panel * K::COLUMNS;
-        self.panels + column * self.column + position * self.pairs * self.width::<K>(panel) * 4
+        self.panels + column * self.column + taps * self.pairs * self.width::<K>(panel) * 4
     }
 }
 
 /// Bytes that [`pack`] writes.
-pub(crate) fn packed_len<K: Kernel, F: Form<O, I>, const O: usize, const I: usize>(
-    g: &ConvGeometry,
-) -> usize {
-    Layout::new::<K>(g, I * I).len
+pub(crate) fn packed_len<K: Kernel, F: Form>(g: &ConvGeometry) -> usize {
+    Layout::new::<K, F>(g).len
 }
 
 /// The sums of a channel's positive and of its negative weights' magnitudes.
@@ -73,18 +71,15 @@ fn sums(weights: &[i8]) -> [i64; 2] {
 }
 
 /// Whether the sums of every output channel lie in a range that the form can tell apart.
-pub(crate) fn is_exact<F: Form<O, I>, const O: usize, const I: usize>(
-    g: &ConvGeometry,
-    weights: &[i8],
-) -> bool {
+pub(crate) fn is_exact<F: Form>(g: &ConvGeometry, weights: &[i8]) -> bool {
     weights.chunks_exact(g.depth()).all(|channel| {
         let [positive, negative] = sums(channel);
-        255 * (positive + negative) < 1 << bits::<F, O, I>()
+        255 * (positive + negative) < 1 << F::BITS
     })
 }
 
 /// Packs OHWI weights with one bias and one multiplier per output channel.
-pub(crate) fn pack<K: Kernel, F: Form<O, I>, const O: usize, const I: usize>(
+pub(crate) fn pack<K: Kernel, F: Form>(
     g: &ConvGeometry,
     input_zero_point: u8,
     weights: &[i8],
@@ -92,7 +87,7 @@ pub(crate) fn pack<K: Kernel, F: Form<O, I>, const O: usize, const I: usize>(
     multipliers: &[f32],
     packed: &mut [u8],
 ) {
-    let layout = Layout::new::<K>(g, I * I);
+    let layout = Layout::new::<K, F>(g);
     let (inputs, outputs) = (g.group_inputs(), g.group_outputs());
     let packed = &mut packed[..layout.len];
     packed.fill(0);
@@ -108,17 +103,18 @@ pub(crate) fn pack<K: Kernel, F: Form<O, I>, const O: usize, const I: usize>(
         // The last addition is modulo 2^32 too, and the accumulator itself fits.
         put(0, (behind as i32).to_le_bytes());
         put(layout.multipliers, multipliers[channel].to_le_bytes());
-        put(layout.starts, ((i64::from(F::ONES) * offset) as i32).to_le_bytes());
+        put(layout.starts, ((i64::from(F::ONE * F::ONE) * offset) as i32).to_le_bytes());
 
         let (panel, in_panel) = (column / K::COLUMNS, column % K::COLUMNS);
         let width = layout.width::<K>(panel);
         for input in 0..inputs {
             let tap = |y: usize, x: usize| i32::from(weights[(3 * y + x) * inputs + input]);
             let rows = [0, 1, 2].map(|y| F::weights([tap(y, 0), tap(y, 1), tap(y, 2)]));
-            for x in 0..I {
-                for (y, weight) in F::weights(rows.map(|row| row[x])).into_iter().enumerate() {
+            for x in 0..F::ROWS {
+                let column = F::weights(rows.map(|row| row[x]));
+                for (y, weight) in column.into_iter().enumerate().take(F::ROWS) {
                     let pair = (input / 2 * width + in_panel) * 2 + input % 2;
-                    let at = layout.panel::<K>(group, panel, y * I + x) + 2 * pair;
+                    let at = layout.panel::<K>(group, panel, y * F::ROWS + x) + 2 * pair;
                     packed[at..][..2].copy_from_slice(&(weight as i16).to_le_bytes());
                 }
             }
