@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 use super::form::{Form, Vector};
 use super::input::{self, Input};
 use super::output::{self, Output};
-use super::{Kernel, PIXELS, Product, Rows, Sums, Words};
+use super::{Kernel, PIXELS, Part, Product, Sums, Words};
 use crate::gemm::with_rows;
 use crate::requantize::Requantize;
 use crate::requantize::x86::{Stage, store};
@@ -28,13 +28,16 @@ unsafe impl Kernel for Avx2 {
     }
 
     unsafe fn product(job: &Product) {
+        let (rows, times) = job.rows(ROWS);
         // SAFETY: the caller's.
         unsafe {
-            for rows in job.rows(ROWS) {
-                with_rows!(rows.rows, [1 2 3 4 5 6], R => {
-                    if job.half { product_avx2::<R, 1>(job, &rows) } else { product_avx2::<R, 2>(job, &rows) }
-                })
-            }
+            with_rows!(rows, [1 2 3 4 5 6], R => {
+                if job.half {
+                    product_avx2::<R, { R - 1 }, 1>(job, times)
+                } else {
+                    product_avx2::<R, { R - 1 }, 2>(job, times)
+                }
+            })
         }
     }
 
@@ -57,16 +60,19 @@ pub(super) unsafe fn output<K: Kernel, F: Form>(job: &Output) {
 }
 
 #[target_feature(enable = "avx2")]
-unsafe fn product_avx2<const R: usize, const V: usize>(job: &Product, rows: &Rows) {
+unsafe fn product_avx2<const R: usize, const S: usize, const V: usize>(
+    job: &Product,
+    times: [usize; 2],
+) {
     // SAFETY: the caller's.
-    unsafe { product::<Avx2, R, V>(job, rows) }
+    unsafe { product::<Avx2, R, S, V>(job, times) }
 }
 
 /// Eight sums of two products.
 ///
 /// # Safety
 /// `multiply_add` needs no instruction that the callers of [`product`] were not compiled for.
-pub(super) unsafe trait MultiplyAdd {
+pub(super) unsafe trait MultiplyAdd: Kernel {
     /// # Safety
     /// The CPU has the instructions.
     unsafe fn multiply_add(sums: __m256i, codes: __m256i, weights: __m256i) -> __m256i;
@@ -81,50 +87,77 @@ unsafe impl MultiplyAdd for Avx2 {
     }
 }
 
-/// Multiplies a panel, `R` tiles together, by the instructions of `M`.
+/// Multiplies panels by the instructions of `M`: register tiles of `R` rows, then of `S`, so many.
 ///
 /// # Safety
 /// The contract of [`Kernel`], and the caller is compiled for the instructions.
 #[inline(always)]
-pub(super) unsafe fn product<M: MultiplyAdd, const R: usize, const V: usize>(
+pub(super) unsafe fn product<M: MultiplyAdd, const R: usize, const S: usize, const V: usize>(
     job: &Product,
-    rows: &Rows,
+    times: [usize; 2],
 ) {
     // SAFETY: the caller's; fetching reads nothing.
     unsafe {
-        let mut start = [_mm256_setzero_si256(); V];
-        for (v, start) in start.iter_mut().enumerate() {
-            *start = _mm256_loadu_si256(job.start.add(8 * v).cast());
-        }
-        // Elements of the next panel that are fetched with each pair, all of it in the end.
-        let fetched = 16 * V / job.tiles.div_ceil(ROWS);
-        let mut next = job.next.wrapping_add(rows.behind * job.pairs * fetched);
-        for time in 0..rows.times {
-            let tile = rows.first + time * R;
-            let a: [*const i16; R] = std::array::from_fn(|r| job.a.add((tile + r) * job.a_stride));
-            let mut b = job.b;
-            let mut sums = [start; R];
-            for pair in 0..job.pairs {
-                _mm_prefetch::<_MM_HINT_T0>(next.cast());
-                next = next.wrapping_add(fetched);
-                let mut w = [_mm256_setzero_si256(); V];
-                for (v, w) in w.iter_mut().enumerate() {
-                    *w = _mm256_loadu_si256(b.add(16 * v).cast());
-                }
-                b = b.add(16 * V);
-                for (r, row) in sums.iter_mut().enumerate() {
-                    let codes = a[r].add(2 * pair).cast::<i32>().read_unaligned();
-                    let codes = _mm256_set1_epi32(codes);
-                    for (sum, w) in row.iter_mut().zip(w) {
-                        *sum = M::multiply_add(*sum, codes, w);
+        // Elements of the next part's weights that are fetched with each pair.
+        let fetched = 16 * V / (times[0] + times[1]);
+        for position in 0..job.sets.len() {
+            for panel in 0..job.panels {
+                let Part { mut a, b, mut next, start, mut to } = job.part::<M>(position, panel);
+                let mut starts = [_mm256_setzero_si256(); V];
+                if let Some(start) = start {
+                    for (v, starts) in starts.iter_mut().enumerate() {
+                        *starts = _mm256_loadu_si256(start.add(8 * v).cast());
                     }
                 }
-            }
-            for (r, row) in sums.into_iter().enumerate() {
-                let to = job.to.add((tile + r) * job.to_stride);
-                for (v, sum) in row.into_iter().enumerate() {
-                    _mm256_storeu_si256(to.add(8 * v).cast(), sum);
+                for _ in 0..times[0] {
+                    tiles::<M, R, V>(job, a, b, starts, to, next, fetched);
+                    next = next.wrapping_add(job.pairs * fetched);
+                    (a, to) = (a.add(R * job.a_tile), to.add(R * job.to_tile));
                 }
+                for _ in 0..times[1] {
+                    tiles::<M, S, V>(job, a, b, starts, to, next, fetched);
+                    next = next.wrapping_add(job.pairs * fetched);
+                    (a, to) = (a.wrapping_add(S * job.a_tile), to.wrapping_add(S * job.to_tile));
+                }
+            }
+        }
+    }
+}
+
+/// One register tile of a part.
+///
+/// # Safety
+/// As [`product`].
+#[inline(always)]
+unsafe fn tiles<M: MultiplyAdd, const R: usize, const V: usize>(
+    job: &Product,
+    a: *const i16,
+    mut b: *const i16,
+    start: [__m256i; V],
+    to: *mut i32,
+    mut next: *const i16,
+    fetched: usize,
+) {
+    // SAFETY: the caller's; fetching reads nothing.
+    unsafe {
+        let a: [*const i16; R] = std::array::from_fn(|r| a.add(r * job.a_tile));
+        let mut sums = [start; R];
+        for pair in 0..job.pairs {
+            _mm_prefetch::<_MM_HINT_T0>(next.cast());
+            next = next.wrapping_add(fetched);
+            let w: [_; V] = std::array::from_fn(|v| _mm256_loadu_si256(b.add(16 * v).cast()));
+            b = b.add(16 * V);
+            for (a, row) in a.iter().zip(&mut sums) {
+                let codes = a.add(2 * pair).cast::<i32>().read_unaligned();
+                let codes = _mm256_set1_epi32(codes);
+                for (sum, w) in row.iter_mut().zip(w) {
+                    *sum = M::multiply_add(*sum, codes, w);
+                }
+            }
+        }
+        for (r, row) in sums.into_iter().enumerate() {
+            for (v, sum) in row.into_iter().enumerate() {
+                _mm256_storeu_si256(to.add(r * job.to_tile + 8 * v).cast(), sum);
             }
         }
     }

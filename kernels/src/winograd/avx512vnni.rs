@@ -8,7 +8,7 @@ use super::avx2::{self, I16x16};
 use super::form::{Form, Vector};
 use super::input::Input;
 use super::output::{self, Output};
-use super::{Kernel, PIXELS, Product, Rows, Sums};
+use super::{Kernel, PIXELS, Part, Product, Sums};
 use crate::gemm::avx512vnni::requantize;
 use crate::gemm::with_rows;
 use crate::requantize::Requantize;
@@ -30,13 +30,16 @@ unsafe impl Kernel for Avx512Vnni {
     }
 
     unsafe fn product(job: &Product) {
+        let (rows, times) = job.rows(ROWS);
         // SAFETY: the caller's.
         unsafe {
-            for rows in job.rows(ROWS) {
-                with_rows!(rows.rows, [1 2 3 4 5 6 7 8 9 10 11 12], R => {
-                    if job.half { product::<R, 1>(job, &rows) } else { product::<R, 2>(job, &rows) }
-                })
-            }
+            with_rows!(rows, [1 2 3 4 5 6 7 8 9 10 11 12], R => {
+                if job.half {
+                    product::<R, { R - 1 }, 1>(job, times)
+                } else {
+                    product::<R, { R - 1 }, 2>(job, times)
+                }
+            })
         }
     }
 
@@ -51,43 +54,79 @@ unsafe impl Kernel for Avx512Vnni {
     }
 }
 
+/// Multiplies a panel: register tiles of `R` rows, then of `S`, so many.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn product<const R: usize, const V: usize>(job: &Product, rows: &Rows) {
+unsafe fn product<const R: usize, const S: usize, const V: usize>(
+    job: &Product,
+    times: [usize; 2],
+) {
     // SAFETY: the contract of `Kernel`; fetching reads nothing.
     unsafe {
-        let mut start = [_mm512_setzero_si512(); V];
-        for (v, start) in start.iter_mut().enumerate() {
-            *start = _mm512_loadu_si512(job.start.add(16 * v).cast());
-        }
-        // Elements of the next panel that are fetched with each pair, all of it in the end.
-        let fetched = 32 * V / job.tiles.div_ceil(ROWS);
-        let mut next = job.next.wrapping_add(rows.behind * job.pairs * fetched);
-        for time in 0..rows.times {
-            let tile = rows.first + time * R;
-            let a: [*const i16; R] = std::array::from_fn(|r| job.a.add((tile + r) * job.a_stride));
-            let mut b = job.b;
-            let mut sums = [start; R];
-            for pair in 0..job.pairs {
-                _mm_prefetch::<_MM_HINT_T0>(next.cast());
-                next = next.wrapping_add(fetched);
-                let mut w = [_mm512_setzero_si512(); V];
-                for (v, w) in w.iter_mut().enumerate() {
-                    *w = _mm512_loadu_si512(b.add(32 * v).cast());
-                }
-                b = b.add(32 * V);
-                for (r, row) in sums.iter_mut().enumerate() {
-                    let codes = a[r].add(2 * pair).cast::<i32>().read_unaligned();
-                    let codes = _mm512_set1_epi32(codes);
-                    for (sum, w) in row.iter_mut().zip(w) {
-                        multiply_add(sum, codes, w);
+        // Elements of the next part's weights that are fetched with each pair.
+        let fetched = 32 * V / (times[0] + times[1]);
+        for position in 0..job.sets.len() {
+            for panel in 0..job.panels {
+                let Part { mut a, b, mut next, start, mut to } =
+                    job.part::<Avx512Vnni>(position, panel);
+                let mut starts = [_mm512_setzero_si512(); V];
+                if let Some(start) = start {
+                    for (v, starts) in starts.iter_mut().enumerate() {
+                        *starts = _mm512_loadu_si512(start.add(16 * v).cast());
                     }
                 }
-            }
-            for (r, row) in sums.into_iter().enumerate() {
-                let to = job.to.add((tile + r) * job.to_stride);
-                for (v, sum) in row.into_iter().enumerate() {
-                    _mm512_storeu_si512(to.add(16 * v).cast(), sum);
+                for _ in 0..times[0] {
+                    tiles::<R, V>(job, a, b, starts, to, next, fetched);
+                    next = next.wrapping_add(job.pairs * fetched);
+                    (a, to) = (a.add(R * job.a_tile), to.add(R * job.to_tile));
                 }
+                for _ in 0..times[1] {
+                    tiles::<S, V>(job, a, b, starts, to, next, fetched);
+                    next = next.wrapping_add(job.pairs * fetched);
+                    (a, to) = (a.wrapping_add(S * job.a_tile), to.wrapping_add(S * job.to_tile));
+                }
+            }
+        }
+    }
+}
+
+/// One register tile of a part.
+///
+/// # Safety
+/// As [`product`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn tiles<const R: usize, const V: usize>(
+    job: &Product,
+    a: *const i16,
+    mut b: *const i16,
+    start: [__m512i; V],
+    to: *mut i32,
+    mut next: *const i16,
+    fetched: usize,
+) {
+    // SAFETY: the caller's; fetching reads nothing.
+    unsafe {
+        let a: [*const i16; R] = std::array::from_fn(|r| a.add(r * job.a_tile));
+        let mut sums = [start; R];
+        for pair in 0..job.pairs {
+            _mm_prefetch::<_MM_HINT_T0>(next.cast());
+            next = next.wrapping_add(fetched);
+            let mut w = [_mm512_setzero_si512(); V];
+            for (v, w) in w.iter_mut().enumerate() {
+                *w = _mm512_loadu_si512(b.add(32 * v).cast());
+            }
+            b = b.add(32 * V);
+            for (a, row) in a.iter().zip(&mut sums) {
+                let codes = a.add(2 * pair).cast::<i32>().read_unaligned();
+                let codes = _mm512_set1_epi32(codes);
+                for (sum, w) in row.iter_mut().zip(w) {
+                    multiply_add(sum, codes, w);
+                }
+            }
+        }
+        for (r, row) in sums.into_iter().enumerate() {
+            for (v, sum) in row.into_iter().enumerate() {
+                _mm512_storeu_si512(to.add(r * job.to_tile + 16 * v).cast(), sum);
             }
         }
     }

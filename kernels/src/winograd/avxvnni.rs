@@ -7,7 +7,7 @@ use super::avx2::{self, I16x16, I32x8, MultiplyAdd, ROWS};
 use super::form::Form;
 use super::input::Input;
 use super::output::Output;
-use super::{Kernel, Product, Rows};
+use super::{Kernel, Product};
 use crate::gemm::with_rows;
 
 pub(crate) struct AvxVnni;
@@ -24,13 +24,16 @@ unsafe impl Kernel for AvxVnni {
     }
 
     unsafe fn product(job: &Product) {
+        let (rows, times) = job.rows(ROWS);
         // SAFETY: the caller's.
         unsafe {
-            for rows in job.rows(ROWS) {
-                with_rows!(rows.rows, [1 2 3 4 5 6], R => {
-                    if job.half { product::<R, 1>(job, &rows) } else { product::<R, 2>(job, &rows) }
-                })
-            }
+            with_rows!(rows, [1 2 3 4 5 6], R => {
+                if job.half {
+                    product::<R, { R - 1 }, 1>(job, times)
+                } else {
+                    product::<R, { R - 1 }, 2>(job, times)
+                }
+            })
         }
     }
 
@@ -41,9 +44,12 @@ unsafe impl Kernel for AvxVnni {
 }
 
 #[target_feature(enable = "avx2,avxvnni")]
-unsafe fn product<const R: usize, const V: usize>(job: &Product, rows: &Rows) {
+unsafe fn product<const R: usize, const S: usize, const V: usize>(
+    job: &Product,
+    times: [usize; 2],
+) {
     // SAFETY: the caller's.
-    unsafe { avx2::product::<AvxVnni, R, V>(job, rows) }
+    unsafe { avx2::product::<AvxVnni, R, S, V>(job, times) }
 }
 
 // SAFETY: AVX-VNNI, as `product` is compiled for.

@@ -253,53 +253,43 @@ impl Job<'_> {
         panels: Range<usize>,
         thread: usize,
     ) {
-        /// What sums start from, but at one position.
-        static ZEROS: [i32; 64] = [0; 64];
         let plan = &self.plan;
         let layout = &plan.layout;
         let outputs = self.conv.geometry().group_outputs();
         let (_, sums, codes) = self.scratch(thread);
-        for first in panels.clone().step_by(plan.chunk) {
-            let chunk = first..(first + plan.chunk).min(panels.end);
-            let of_group = |panel: usize| group * layout.columns + panel * K::COLUMNS;
+        let mut first = panels.start;
+        while first < panels.end {
+            // A half panel, the last one, stands alone.
+            let half = layout.width::<K>(first) < K::COLUMNS;
+            let whole = panels.end.min(layout.whole_panels::<K>());
+            let end = if half { panels.end } else { whole.min(first + plan.chunk) };
+            let column = group * layout.columns + first * K::COLUMNS;
+            let channel = first * K::COLUMNS;
+            let panel_bytes = layout.panel_len::<K>(first);
             // SAFETY: offsets are those of `Layout`, and `packed` has its length; the scratch
-            // memory holds what the plan says; the chunk's channels are the output's.
+            // memory holds what the plan says; the panels' channels are the output's.
             unsafe {
                 let packed = self.packed.as_ptr();
-                let panel_at = |position, panel| {
-                    let offset = layout.panel::<K>(group, panel, F::set(position));
-                    packed.wrapping_add(offset).cast::<i16>()
-                };
-                for position in 0..F::POSITIONS {
-                    for panel in chunk.clone() {
-                        let next = if panel + 1 < chunk.end {
-                            panel_at(position, panel + 1)
-                        } else if position + 1 < F::POSITIONS {
-                            panel_at(position + 1, chunk.start)
-                        } else {
-                            panel_at(0, chunk.end.min(panels.end - 1))
-                        };
-                        let start = match position == F::CENTRE {
-                            true => packed.add(layout.starts + 4 * of_group(panel)).cast(),
-                            false => ZEROS.as_ptr(),
-                        };
-                        let place = (panel - chunk.start) * F::POSITIONS + position;
-                        K::product(&Product {
-                            a: codes.add(position * plan.codes_position),
-                            a_stride: plan.codes_tile,
-                            tiles: tiles.len(),
-                            b: panel_at(position, panel),
-                            next,
-                            half: layout.width::<K>(panel) < K::COLUMNS,
-                            pairs: layout.pairs,
-                            start,
-                            to: sums.add(place * K::COLUMNS),
-                            to_stride: plan.sums_tile,
-                        });
-                    }
-                }
-                let column = 4 * of_group(chunk.start);
-                let channel = chunk.start * K::COLUMNS;
+                let panel_at =
+                    |panel| packed.wrapping_add(layout.panel::<K>(group, panel)).cast::<i16>();
+                K::product(&Product {
+                    a: codes,
+                    a_tile: plan.codes_tile,
+                    a_position: plan.codes_position,
+                    tiles: tiles.len(),
+                    b: panel_at(first),
+                    panels: end - first,
+                    b_panel: panel_bytes / 2,
+                    b_set: panel_bytes / 2 / F::SETS,
+                    sets: &F::SET_OF[..F::POSITIONS],
+                    next: panel_at(end.min(panels.end - 1)),
+                    half,
+                    pairs: layout.pairs,
+                    start: packed.add(layout.starts + 4 * column).cast(),
+                    centre: F::CENTRE,
+                    to: sums,
+                    to_tile: plan.sums_tile,
+                });
                 K::output::<F>(&Output {
                     geometry: self.conv.geometry(),
                     stage: self.stage,
@@ -307,13 +297,14 @@ impl Job<'_> {
                     tiles_in_row: plan.tiles_in_row,
                     sums,
                     tile_stride: plan.sums_tile,
-                    channels: (outputs - channel).min(chunk.len() * K::COLUMNS),
-                    behind: packed.add(column).cast(),
-                    multipliers: packed.add(layout.multipliers + column).cast(),
+                    channels: (outputs - channel).min((end - first) * K::COLUMNS),
+                    behind: packed.add(4 * column).cast(),
+                    multipliers: packed.add(layout.multipliers + 4 * column).cast(),
                     y: self.y.add(group * outputs + channel),
                     y_stride: self.y_stride,
                 });
             }
+            first = end;
         }
     }
 }

@@ -51,11 +51,16 @@ pub(crate) trait Form {
     /// Bits that are left of a sum, from the sign down, at the worst of a tile's outputs.
     const BITS: u32 = 32 - 2 * most(&Self::SHIFTS);
 
-    /// The set of transformed weights that a tile's position is multiplied with.
-    fn set(position: usize) -> usize {
-        let (y, x) = (position / Self::INPUTS, position % Self::INPUTS);
-        Self::TAPS[y] * Self::ROWS + Self::TAPS[x]
-    }
+    /// The set of transformed weights that each position of a tile is multiplied with.
+    const SET_OF: [usize; MOST_INPUTS * MOST_INPUTS] = {
+        let (mut sets, mut position) = ([0; MOST_INPUTS * MOST_INPUTS], 0);
+        while position < Self::POSITIONS {
+            let (y, x) = (position / Self::INPUTS, position % Self::INPUTS);
+            sets[position] = Self::TAPS[y] * Self::ROWS + Self::TAPS[x];
+            position += 1;
+        }
+        sets
+    };
 
     /// `G`, scaled to whole numbers.
     fn weights(g: [i32; 3]) -> [i32; MOST_INPUTS];

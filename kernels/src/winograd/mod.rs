@@ -110,56 +110,87 @@ pub(crate) fn cost<F: Form>(g: &ConvGeometry) -> u64 {
     products as u64 / 4 * 5
 }
 
-/// The products of one position: a block of tiles times a panel of output channels.
+/// The products of a block of tiles and a few panels of output channels: position by position, and
+/// panel by panel at each.
 pub(crate) struct Product {
-    /// Transformed codes of the first tile, and elements from tile to tile.
+    /// Transformed codes of the first tile, and elements from tile to tile and from position to
+    /// position.
     pub(crate) a: *const i16,
-    pub(crate) a_stride: usize,
+    pub(crate) a_tile: usize,
+    pub(crate) a_position: usize,
     pub(crate) tiles: usize,
-    /// Transformed weights: for every pair of input channels, for every column, the pair.
+    /// Transformed weights: for every panel, for every set, for every pair of input channels, for
+    /// every column, the pair.
     pub(crate) b: *const i16,
-    /// The panel to come, to be fetched meanwhile.
+    pub(crate) panels: usize,
+    /// Elements from panel to panel and from set to set.
+    pub(crate) b_panel: usize,
+    pub(crate) b_set: usize,
+    /// The set of each position.
+    pub(crate) sets: &'static [usize],
+    /// What is read next, to be fetched meanwhile.
     pub(crate) next: *const i16,
-    /// The panel has half of [`Kernel::COLUMNS`].
+    /// The panel, one then, has half of [`Kernel::COLUMNS`].
     pub(crate) half: bool,
     /// Pairs of input channels.
     pub(crate) pairs: usize,
-    /// What the sums of every tile start from, one per column.
+    /// What the sums of every tile start from at one position, one per column.
     pub(crate) start: *const i32,
-    /// Where they go, and elements from tile to tile.
+    pub(crate) centre: usize,
+    /// Where they go, for every panel, for every position, [`Kernel::COLUMNS`]; elements from tile to
+    /// tile.
     pub(crate) to: *mut i32,
-    pub(crate) to_stride: usize,
+    pub(crate) to_tile: usize,
 }
 
-/// Tiles that a kernel takes into registers together, time and again.
-pub(crate) struct Rows {
-    /// The first tile.
-    pub(crate) first: usize,
-    /// How many together.
-    pub(crate) rows: usize,
-    /// How many times, and how many such there were before.
-    pub(crate) times: usize,
-    pub(crate) behind: usize,
+/// A panel at a position.
+pub(crate) struct Part {
+    pub(crate) a: *const i16,
+    pub(crate) b: *const i16,
+    pub(crate) next: *const i16,
+    /// Sums start from zero otherwise.
+    pub(crate) start: Option<*const i32>,
+    pub(crate) to: *mut i32,
 }
 
 impl Product {
-    /// All tiles, in as few register tiles of at most `most` rows as can be, even ones.
-    pub(crate) fn rows(&self, most: usize) -> impl Iterator<Item = Rows> {
+    /// Register tiles of at most `most` rows, as few and as even as can be: rows of the larger
+    /// ones, how many there are, and how many of a row less.
+    pub(crate) fn rows(&self, most: usize) -> (usize, [usize; 2]) {
         let times = self.tiles.div_ceil(most);
-        let (rows, longer) = (self.tiles / times, self.tiles % times);
-        let all = [
-            Rows { first: 0, rows: rows + 1, times: longer, behind: 0 },
-            Rows { first: longer * (rows + 1), rows, times: times - longer, behind: longer },
-        ];
-        all.into_iter().filter(|rows| rows.times > 0)
+        match self.tiles % times {
+            0 => (self.tiles / times, [times, 0]),
+            longer => (self.tiles / times + 1, [longer, times - longer]),
+        }
+    }
+
+    /// A panel at a position.
+    #[inline(always)]
+    pub(crate) fn part<K: Kernel>(&self, position: usize, panel: usize) -> Part {
+        let weights = |position: usize, panel: usize| {
+            self.b.wrapping_add(panel * self.b_panel + self.sets[position] * self.b_set)
+        };
+        let next = match (panel + 1 < self.panels, position + 1 < self.sets.len()) {
+            (true, _) => weights(position, panel + 1),
+            (_, true) => weights(position + 1, 0),
+            _ => self.next,
+        };
+        let column = K::COLUMNS * panel;
+        Part {
+            a: self.a.wrapping_add(position * self.a_position),
+            b: weights(position, panel),
+            next,
+            start: (position == self.centre).then(|| self.start.wrapping_add(column)),
+            to: self.to.wrapping_add(column * self.sets.len() + position * K::COLUMNS),
+        }
     }
 }
 
 /// The instructions: vectors for the transforms, a register tile for the products.
 ///
 /// # Safety
-/// An implementation reads `2 * pairs` codes of each of a [`Product`]'s tiles, the panel's weights
-/// and starts, and writes the panel's columns of each tile. Its `input` and `output` call
+/// An implementation reads `2 * pairs` codes of each of a [`Product`]'s tiles and positions, the
+/// panel's weights and starts, and writes the panel's columns of each tile and position. Its `input` and `output` call
 /// [`input::transform`] and [`output::transform`].
 pub(crate) unsafe trait Kernel {
     /// Lanes of i16.

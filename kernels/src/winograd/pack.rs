@@ -45,15 +45,25 @@ impl Layout {
         self.columns.div_ceil(K::COLUMNS)
     }
 
+    /// Those that are not half.
+    pub(crate) fn whole_panels<K: Kernel>(&self) -> usize {
+        self.columns / K::COLUMNS
+    }
+
+    /// Bytes of a panel.
+    pub(crate) fn panel_len<K: Kernel>(&self, panel: usize) -> usize {
+        self.width::<K>(panel) * self.column
+    }
+
     /// Columns of panel `panel` of a group.
     pub(crate) fn width<K: Kernel>(&self, panel: usize) -> usize {
         (self.columns - panel * K::COLUMNS).min(K::COLUMNS)
     }
 
-    /// Offset of set `taps` of panel `panel` of `group`.
-    pub(crate) fn panel<K: Kernel>(&self, group: usize, panel: usize, taps: usize) -> usize {
+    /// Offset of panel `panel` of `group`.
+    pub(crate) fn panel<K: Kernel>(&self, group: usize, panel: usize) -> usize {
         let column = group * self.columns + panel * K::COLUMNS;
-        self.panels + column * self.column + taps * self.pairs * self.width::<K>(panel) * 4
+        self.panels + column * self.column
     }
 }
 
@@ -113,8 +123,10 @@ pub(crate) fn pack<K: Kernel, F: Form>(
             for x in 0..F::ROWS {
                 let column = F::weights(rows.map(|row| row[x]));
                 for (y, weight) in column.into_iter().enumerate().take(F::ROWS) {
-                    let pair = (input / 2 * width + in_panel) * 2 + input % 2;
-                    let at = layout.panel::<K>(group, panel, y * F::ROWS + x) + 2 * pair;
+                    let pair = (y * F::ROWS + x) * layout.pairs + input / 2;
+                    let at = layout.panel::<K>(group, panel)
+                        + 4 * (pair * width + in_panel)
+                        + 2 * (input % 2);
                     packed[at..][..2].copy_from_slice(&(weight as i16).to_le_bytes());
                 }
             }
