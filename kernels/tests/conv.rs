@@ -6,9 +6,9 @@ mod common;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use common::{Guarded, Rng};
+use common::{Guarded, Rng, config};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::TestRunner;
 use seam_kernels::conv::{Algorithm, Conv};
 use seam_kernels::fixed_point::FixedPoint;
 use seam_kernels::requantize::multipliers;
@@ -248,8 +248,7 @@ fn every_kernel_of_this_cpu_gives_the_oracles_bits() {
         teams.check(&case, &mut ran.borrow_mut());
     }
     let cases_run = if cfg!(target_arch = "x86_64") { 300 } else { 60 };
-    let config = Config { cases: cases_run, failure_persistence: None, ..Config::default() };
-    let result = TestRunner::new(config).run(&cases(), |case| {
+    let result = TestRunner::new(config(cases_run)).run(&cases(), |case| {
         teams.check(&case, &mut ran.borrow_mut());
         Ok(())
     });
@@ -292,8 +291,7 @@ fn depthwise_tiles_give_the_oracles_bits() {
             Some(Case { geometry, zero_point, clamp, gaps, extreme, seed })
         },
     );
-    let config = Config { cases: 100, failure_persistence: None, ..Config::default() };
-    let result = TestRunner::new(config).run(&cases, |case| {
+    let result = TestRunner::new(config(100)).run(&cases, |case| {
         teams.check(&case, &mut BTreeSet::new());
         Ok(())
     });
@@ -307,8 +305,7 @@ fn winograd_kernels_give_the_oracles_bits() {
     let teams = Teams::new();
     let ran = RefCell::new(BTreeSet::new());
     let cases_run = if cfg!(target_arch = "x86_64") { 300 } else { 60 };
-    let config = Config { cases: cases_run, failure_persistence: None, ..Config::default() };
-    let result = TestRunner::new(config).run(&winograd_cases(), |case| {
+    let result = TestRunner::new(config(cases_run)).run(&winograd_cases(), |case| {
         teams.check(&case, &mut ran.borrow_mut());
         Ok(())
     });

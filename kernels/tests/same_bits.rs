@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Guarded, Rng};
+use common::{Guarded, Rng, config};
 use half::f16;
 use proptest::prelude::*;
 use seam_kernels::add::Add;
@@ -139,8 +139,7 @@ type Axis = (usize, usize, usize, usize, bool);
 
 /// Runs `test` on `cases` values of `strategy`.
 fn forall<S: Strategy>(cases: u32, strategy: S, test: impl Fn(S::Value, &mut Rng)) {
-    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
-    let mut runner = proptest::test_runner::TestRunner::new(config);
+    let mut runner = proptest::test_runner::TestRunner::new(config(cases));
     let result = runner.run(&(strategy, any::<u64>()), |(value, seed)| {
         test(value, &mut Rng::new(seed));
         Ok(())

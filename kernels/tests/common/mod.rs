@@ -1,11 +1,12 @@
-//! What the kernels' tests share: golden vectors, buffers that end at an unmapped page, and a
-//! small generator of bytes.
+//! What the kernels' tests share: golden vectors, how many cases a property is tried on, buffers
+//! that end at an unmapped page, and a small generator of bytes.
 
 #![allow(dead_code, unreachable_pub)]
 
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 
+use proptest::test_runner::Config;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -141,6 +142,14 @@ pub fn channels_last<T: Copy>(data: &[T], channels: usize, pixels: usize) -> Vec
         }
     }
     out
+}
+
+/// How to try a property on `cases` values, or on as many as `PROPTEST_CASES` says where that is
+/// fewer: an emulated CPU is slow.
+pub fn config(cases: u32) -> Config {
+    let most = std::env::var("PROPTEST_CASES").ok().and_then(|most| most.parse().ok());
+    let cases = most.map_or(cases, |most: u32| cases.min(most));
+    Config { cases, failure_persistence: None, ..Config::default() }
 }
 
 /// Bytes that end where the next page cannot be touched.
