@@ -205,6 +205,10 @@ fn large_cases() -> Vec<Case> {
     ];
     cases[2].gaps = [5, 0];
     cases[7].gaps = [0, 0];
+    let mut halved = case(33, 150, 40, 3, 1);
+    halved.geometry.window.stride = [2, 2];
+    halved.geometry.output = Shape::new(17, 17, 40);
+    cases.push(halved);
     cases
 }
 
