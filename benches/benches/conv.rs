@@ -1,5 +1,5 @@
-//! Convolutions by every algorithm: the shapes of the tables in docs/performance.md, VGG16's, and
-//! first layers.
+//! Convolutions by every algorithm: the shapes of the tables in docs/performance.md, some of VGG16's
+//! and ResNet-18's, and first layers.
 //!
 //! `cargo bench -p seam-benches --bench conv -- 'avx2.*64x56x56'`
 
@@ -22,6 +22,10 @@ const LAYERS: &[Layer] = &[
     layer(128, 112, 128, 3, 1),
     layer(128, 56, 256, 3, 1),
     layer(256, 56, 256, 3, 1),
+    // ResNet-18's layers at stride 2.
+    layer(64, 56, 128, 3, 2),
+    layer(128, 28, 256, 3, 2),
+    layer(256, 14, 512, 3, 2),
     // First layers.
     layer(3, 224, 64, 7, 2),
     layer(3, 224, 32, 3, 2),

@@ -19,8 +19,8 @@ use seam_tuner::{CodecChoice, Environment, Estimator, Hysteresis, MeasuredPoint,
 
 use crate::{Answer, Client, Error, Inference};
 
-/// Between two probes while nothing else tells of the rate.
-const PROBE_EVERY: Duration = Duration::from_secs(2);
+/// Between two probes while nothing else tells of the rate: a probe takes about a tenth of it.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// Between two looks whether the host is back.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
 
