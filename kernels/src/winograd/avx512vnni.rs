@@ -54,7 +54,7 @@ unsafe impl Kernel for Avx512Vnni {
     }
 }
 
-/// Multiplies a panel: register tiles of `R` rows, then of `S`, so many.
+/// Multiplies panels: register tiles of `R` rows, then of `S`, so many.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn product<const R: usize, const S: usize, const V: usize>(
     job: &Product,

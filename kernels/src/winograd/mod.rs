@@ -190,8 +190,8 @@ impl Product {
 ///
 /// # Safety
 /// An implementation reads `2 * pairs` codes of each of a [`Product`]'s tiles and positions, the
-/// panel's weights and starts, and writes the panel's columns of each tile and position. Its `input` and `output` call
-/// [`input::transform`] and [`output::transform`].
+/// panel's weights and starts, and writes the panel's columns of each tile and position. Its
+/// `input` and `output` call [`input::transform`] and [`output::transform`].
 pub(crate) unsafe trait Kernel {
     /// Lanes of i16.
     type Words: Words;

@@ -94,6 +94,7 @@ pub(super) unsafe fn transform<K: Kernel, F: Form>(job: &Output) {
                     for (i, j) in (0..high).flat_map(|i| (0..wide).map(move |j| (i, j))) {
                         let from = to.add(i * row_stride + j * stride);
                         let to = y.add((i * shape.w + j) * job.y_stride);
+                        // A copy of a length that is known is one instruction.
                         if channels == lanes {
                             to.copy_from_nonoverlapping(from, lanes);
                         } else {
