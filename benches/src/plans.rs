@@ -163,9 +163,9 @@ const RTT_NS: i64 = 1_000_000;
 
 /// A network of `nodes` operators, each of which writes one tensor that one to four of the next
 /// `reach` ones read. Edge and cloud take the same on average, and so does crossing: very many
-/// assignments come close to the least.
-pub fn random(nodes: usize, reach: usize) -> Random {
-    let mut random = Xorshift(0x9e37_79b9_7f4a_7c15 ^ nodes as u64);
+/// assignments come close to the least. Another `seed` gives another one.
+pub fn random(nodes: usize, reach: usize, seed: u64) -> Random {
+    let mut random = Xorshift(0x9e37_79b9_7f4a_7c15 ^ nodes as u64 ^ seed << 32);
     let node = |random: &mut Xorshift| CostNode {
         edge_ns: random.below(1_000_000) as i64,
         cloud_ns: random.below(1_000_000) as i64,

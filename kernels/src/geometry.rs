@@ -1,5 +1,7 @@
 //! The geometry of operators that slide a window over an image.
 
+use std::ops::Range;
+
 use crate::view::Shape;
 
 /// A sliding window: its size, steps and the padding before the first row and column. What it
@@ -37,6 +39,16 @@ impl Window {
         let y = (oy * self.stride[0] + ky * self.dilation[0]).checked_sub(self.pad[0])?;
         let x = (ox * self.stride[1] + kx * self.dilation[1]).checked_sub(self.pad[1])?;
         (y < input.h && x < input.w).then_some([y, x])
+    }
+
+    /// The window's rows that lie on an input of `rows` rows at output row `oy`; all of them where
+    /// none does.
+    pub(crate) fn rows_on_input(&self, rows: usize, oy: usize) -> Range<usize> {
+        let [kernel, stride, dilation, pad] =
+            [self.kernel, self.stride, self.dilation, self.pad].map(|[of_rows, _]| of_rows);
+        let above = |y: usize| y.saturating_sub(oy * stride).div_ceil(dilation).min(kernel);
+        let on_input = above(pad)..above(rows + pad);
+        if on_input.is_empty() { 0..kernel } else { on_input }
     }
 }
 

@@ -1,11 +1,13 @@
 //! Prediction against reality: every point of every network, run end to end over shaped uplinks.
 //! `benches/link/run` builds the link and calls this inside of the board's network namespace.
 //!
-//! Each network is tuned by `seam-edge`. For each rate it is profiled and pushed (the cloud host
-//! profiles its tails once), and the uplink is shaped, probed, and planned for by the host; then
-//! every point runs as often as was asked for, in turns, each run on an uplink that has rested. The
-//! medians stand beside what the plan says; or, with `--least`, the shortest run of each point beside
-//! a plan from the shortest times of the profiles.
+//! Each network is tuned, profiled and pushed by `seam-edge`, and the cloud host profiles its tails.
+//! For each rate the uplink is shaped and probed; then every point runs end to end as often as was
+//! asked for, in turns, each run on an uplink that has rested. Right before each run, its edge part
+//! and its tail are timed by themselves as a profile times them; both profiles take these times at
+//! that point. So prediction and reality come from the same minutes: on a machine that others share,
+//! a profile made before would tell of other ones. The plan of those profiles stands beside the
+//! medians of the runs.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,11 +17,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use seam_cloud::profile::Tails;
+use seam_compiler::Engine;
 use seam_edge::{Adaptive, Client, Inference, Timeouts};
+use seam_runtime::graph::Graph;
 use seam_runtime::preprocess::Pixels;
-use seam_runtime::{Model, Options, Pack, Point};
+use seam_runtime::{Model, Options, Pack, Point, Session};
 use seam_tuner::plan::PlannedPoint;
-use seam_tuner::profile::Times;
+use seam_tuner::profile::{CloudProfile, Profile, Times};
 use seam_tuner::{CodecChoice, Environment, Objective, Outline, Plan, Request, units};
 
 /// Run every point of networks over shaped uplinks and compare with the plan.
@@ -43,9 +48,6 @@ struct Args {
     /// Runs of every point.
     #[arg(long)]
     repeats: usize,
-    /// Compares the shortest times instead of the medians: those of a machine that others share.
-    #[arg(long)]
-    least: bool,
 }
 
 /// The board's name at the cloud host.
@@ -92,20 +94,19 @@ fn main() -> Result<()> {
     for net in &args.nets {
         let edge = || Command::new(&args.seam_edge);
         succeed(edge().arg("tune").arg(net).args(["--threads", "1"]))?;
+        let profile = net.with_extension("profile.json");
+        let seconds = ["--threads", "1", "--seconds", "20", "-o"];
+        succeed(edge().arg("profile").arg(net).args(seconds).arg(&profile))?;
+        let device = ["--cloud", &args.cloud, "--device", DEVICE];
+        succeed(edge().arg("push").arg(&profile).args(device))?;
         let model = Arc::new(Model::open(net)?);
         let mut options = Options::from_env()?;
         options.pack = Some(Arc::new(Pack::open(&net.with_extension("pack"))?));
-        let points: Vec<Point> = model.graph().points().collect();
-        let mut inference = Inference::new(model.clone(), &points, options.clone(), Some(&client))?;
-        // The tails are made and the caches warm before anything counts.
-        for &point in &points {
-            run(&mut inference, point)?;
-        }
+        let mut subject = Subject::new(&client, net, &model, &options)?;
         let uplink = Uplink(&args.interface);
         for &rate in &args.rates {
-            profile(&args, &client, net)?;
             uplink.shape(rate)?;
-            let trial = trial(&args, &client, &mut inference, &points, rate)?;
+            let trial = subject.trial(rate, args.repeats)?;
             print!("{}", table(&trial));
             trials.push(trial);
         }
@@ -124,91 +125,119 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Profiles a network on this board's one thread, and has the host profile its tails: one after the
-/// other, as both are on one machine.
-fn profile(args: &Args, client: &Client, net: &Path) -> Result<()> {
-    let profile = net.with_extension("profile.json");
-    let edge = || Command::new(&args.seam_edge);
-    succeed(edge().arg("profile").arg(net).args(["--threads", "1", "-o"]).arg(&profile))?;
-    let push = ["--cloud", &args.cloud, "--device", DEVICE];
-    succeed(edge().arg("push").arg(&profile).args(push))?;
-    client.cloud_profile(&Model::open(net)?.graph().name)?;
-    Ok(())
+/// A network that can be run, whole or its parts by themselves.
+struct Subject<'a> {
+    client: &'a Client,
+    points: Vec<Point>,
+    inference: Inference,
+    /// What times the edge parts.
+    session: Session,
+    /// What times the tails.
+    engine: Engine,
+    outline: Outline,
+    edge: Profile,
+    cloud: CloudProfile,
 }
 
-fn trial(
-    args: &Args,
-    client: &Client,
-    inference: &mut Inference,
-    points: &[Point],
-    rate: f64,
-) -> Result<Trial> {
-    let model = inference.model().clone();
-    let graph = model.graph();
-    sleep(rest(rate));
-    let environment = client.probe()?.environment();
-    let plan = plan(args, client, &model, environment)?;
-    let mut runs: Vec<Vec<Parts>> = vec![Vec::new(); points.len()];
-    for repeat in 0..args.repeats {
-        // Every other round backwards: what drifts meets all points alike.
-        let order: Vec<usize> = match repeat % 2 {
-            0 => (0..points.len()).collect(),
-            _ => (0..points.len()).rev().collect(),
+impl Subject<'_> {
+    fn new<'a>(
+        client: &'a Client,
+        net: &Path,
+        model: &Arc<Model>,
+        options: &Options,
+    ) -> Result<Subject<'a>> {
+        let points: Vec<Point> = model.graph().points().collect();
+        let mut session = Session::new(model.clone(), options.clone())?;
+        session.input().copy_from_slice(&pixels(model.graph()));
+        let mut subject = Subject {
+            client,
+            inference: Inference::new(model.clone(), &points, options.clone(), Some(client))?,
+            session,
+            engine: Engine::open(net)?,
+            outline: Outline::of(model)?,
+            edge: client.profile(DEVICE, &model.graph().name)?,
+            cloud: client.cloud_profile(&model.graph().name)?,
+            points,
         };
-        for i in order {
-            sleep(rest(rate));
-            runs[i].push(run(inference, points[i])?);
-            eprint!(".");
+        // The host's tails are made and the caches warm before anything counts.
+        for i in 0..subject.points.len() {
+            subject.run(i)?;
         }
+        Ok(subject)
     }
-    eprintln!(" {} at {}", graph.name, units::show_rate(rate));
-    let rows = points.iter().zip(&runs).map(|(&point, runs)| {
-        let name = graph.point_name(point);
-        let planned = plan.point(name).with_context(|| format!("the plan lacks {name}"))?;
-        Ok(Row {
-            name: name.into(),
-            bytes: planned.predicted.bytes,
-            predicted: predicted(planned),
-            measured: if args.least { shortest(runs) } else { median(runs) },
+
+    /// Every point over an uplink that is shaped to `rate`.
+    fn trial(&mut self, rate: f64, repeats: usize) -> Result<Trial> {
+        sleep(rest(rate));
+        let environment = self.client.probe()?.environment();
+        let count = self.points.len();
+        let mut tails = Tails::new(&self.engine)?;
+        let mut edges = vec![Vec::new(); count];
+        let mut runs = vec![Vec::new(); count];
+        for repeat in 0..repeats {
+            // Every other round backwards: what drifts meets all points alike.
+            let order: Vec<usize> = match repeat % 2 {
+                0 => (0..count).collect(),
+                _ => (0..count).rev().collect(),
+            };
+            for i in order {
+                edges[i].push(self.time_edge(i));
+                if self.points[i] != Point::Output {
+                    tails.run(i)?;
+                }
+                sleep(rest(rate));
+                runs[i].push(self.run(i)?);
+                eprint!(".");
+            }
+        }
+        let network = self.edge.model.name.clone();
+        eprintln!(" {network} at {}", units::show_rate(rate));
+        for (point, samples) in self.edge.points.iter_mut().zip(&edges) {
+            point.edge_ns = Times::of(samples);
+        }
+        for (i, point) in self.cloud.points.iter_mut().enumerate() {
+            point.tail_ns = tails.times(i);
+        }
+        let (edge, cloud, objective) = (&self.edge, &self.cloud, Objective::Fastest);
+        let request = Request::new(&self.outline, edge, cloud, environment, objective);
+        let plan = Plan::new(&Request { codecs: CodecChoice::None, ..request })?;
+        let rows = edge.points.iter().zip(&runs).map(|(point, runs)| {
+            let planned = plan.point(&point.name).context("a plan has all points")?;
+            Ok(Row {
+                name: point.name.clone(),
+                bytes: planned.predicted.bytes,
+                predicted: predicted(planned),
+                measured: median(runs),
+            })
+        });
+        let rows = rows.collect::<Result<_>>()?;
+        Ok(Trial { network, environment, rate, chosen: plan.chosen, rows })
+    }
+
+    /// What the edge part of point `i` takes by itself, in nanoseconds, as a profile has it.
+    fn time_edge(&mut self, i: usize) -> u64 {
+        let mut ns = vec![0; self.edge.steps.len()];
+        self.session.run_timed(self.points[i], &mut ns);
+        ns.iter().sum()
+    }
+
+    /// An image through the network, cut at point `i`.
+    fn run(&mut self, i: usize) -> Result<Parts> {
+        self.inference.cut_at(self.points[i]);
+        let timing = self.inference.run_pixels(&pixels(self.inference.model().graph()))?.timing;
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        Ok(Parts {
+            edge: ms(timing.preprocess + timing.edge + timing.encode),
+            upload: ms(timing.upload),
+            cloud: ms(timing.cloud),
+            total: ms(timing.total),
         })
-    });
-    let rows = rows.collect::<Result<_>>()?;
-    let Plan { chosen, .. } = plan;
-    Ok(Trial { network: graph.name.clone(), environment, rate, chosen, rows })
+    }
 }
 
-/// The host's plan; or one from the shortest times of both profiles.
-fn plan(args: &Args, client: &Client, model: &Model, environment: Environment) -> Result<Plan> {
-    let (net, objective) = (&model.graph().name, Objective::Fastest);
-    if !args.least {
-        return Ok(client.plan(DEVICE, net, environment, objective, CodecChoice::None)?);
-    }
-    let (mut edge, mut cloud) = (client.profile(DEVICE, net)?, client.cloud_profile(net)?);
-    let of_edge =
-        edge.points.iter_mut().flat_map(|point| [&mut point.edge_ns, &mut point.encode_ns]);
-    let of_cloud = cloud.points.iter_mut().map(|point| &mut point.tail_ns);
-    for times in of_edge.chain(of_cloud) {
-        *times = Times::exactly(times.min);
-    }
-    let outline = Outline::of(model)?;
-    let request = Request::new(&outline, &edge, &cloud, environment, objective);
-    Ok(Plan::new(&Request { codecs: CodecChoice::None, ..request })?)
-}
-
-/// An image through the network, cut at `point`.
-fn run(inference: &mut Inference, point: Point) -> Result<Parts> {
-    let graph = inference.model().graph();
-    let bytes = graph.tensor(graph.input).shape.len();
-    let pixels: Vec<u8> = (0..bytes).map(|i| (i * 37 % 251) as u8).collect();
-    inference.cut_at(point);
-    let timing = inference.run_pixels(&pixels)?.timing;
-    let ms = |time: Duration| time.as_secs_f64() * 1e3;
-    Ok(Parts {
-        edge: ms(timing.preprocess + timing.edge + timing.encode),
-        upload: ms(timing.upload),
-        cloud: ms(timing.cloud),
-        total: ms(timing.total),
-    })
+/// An image of the network's size.
+fn pixels(graph: &Graph) -> Vec<u8> {
+    (0..graph.tensor(graph.input).shape.len()).map(|i| (i * 37 % 251) as u8).collect()
 }
 
 fn predicted(point: &PlannedPoint) -> Parts {
@@ -231,12 +260,7 @@ fn slowest(rates: &[f64]) -> f64 {
 fn follow(args: &Args, uplink: &Uplink, mut adaptive: Adaptive) -> Result<String> {
     let graph = adaptive.inference().model().graph().clone();
     let input = graph.tensor(graph.input).shape;
-    let image = Pixels {
-        height: input.h,
-        width: input.w,
-        channels: input.c,
-        data: (0..input.len()).map(|i| (i * 37 % 251) as u8).collect(),
-    };
+    let image = Pixels { height: input.h, width: input.w, channels: input.c, data: pixels(&graph) };
     let (slowest, fastest) = (slowest(&args.rates), args.rates.iter().copied().fold(0.0, f64::max));
     let mut text = format!(
         "\n### {}, the cut following the uplink\n\n| uplink | estimated at \
@@ -275,12 +299,6 @@ fn median(runs: &[Parts]) -> Parts {
         cloud: of(&|p| p.cloud),
         total: of(&|p| p.total),
     }
-}
-
-/// The shortest run.
-fn shortest(runs: &[Parts]) -> Parts {
-    let shortest = runs.iter().min_by(|a, b| a.total.total_cmp(&b.total));
-    shortest.copied().unwrap_or_default()
 }
 
 fn middle(mut values: Vec<f64>) -> f64 {

@@ -4,11 +4,12 @@
 //! write the region under the rows (it stays in the second-level cache), and for every panel and
 //! every depth block of it (first-level cache) run the tiles down the pixels. Sums of all but the
 //! last depth block wait in scratch memory; the last one goes through the output stage straight
-//! from registers.
+//! from registers. Where it pays, tiles keep within bands of output rows, and leave out the rows of
+//! the window that lie on padding there.
 
 use std::ops::Range;
 
-use super::pack::Layout;
+use super::pack::{Band, Layout};
 use super::region::{Bytes, Grid, Region, Write};
 use super::{End, Kernel, Run, Start, Tiles};
 use crate::conv::{Conv, Stage};
@@ -148,6 +149,30 @@ fn is_sliced(g: &ConvGeometry) -> bool {
 /// Bytes of scratch memory for a team of `threads`.
 pub(crate) fn scratch_len<K: Kernel>(geometry: &ConvGeometry, threads: usize) -> usize {
     threads * Plan::new::<K>(geometry, threads).scratch + 64
+}
+
+/// Most columns of any kernel's panels.
+const MOST_COLUMNS: usize = 64;
+
+/// The sums of a band's pixels and a panel's columns over a part of the depth.
+struct Sums<'a> {
+    pixels: usize,
+    /// Vectors of columns, and columns that are channels of the output.
+    vectors: usize,
+    columns: usize,
+    /// As in [`Tiles`].
+    a: *const *const u8,
+    runs: &'a [Run],
+    b: *const u8,
+    /// What the sums start from; `None` where those so far wait.
+    bias: Option<*const i32>,
+    /// Where they wait, or room for a tile's.
+    sums: *mut i32,
+    /// Nothing is added to them any more.
+    last: bool,
+    multipliers: *const f32,
+    /// The code of the first pixel and column.
+    y: *mut u8,
 }
 
 /// What every task reads.
@@ -328,16 +353,15 @@ impl Job<'_> {
         panel: usize,
         scratch: *mut u8,
     ) {
+        const { assert!(K::COLUMNS <= MOST_COLUMNS) }
         let Plan { geometry: g, layout, depth_blocks, .. } = &self.plan;
         let vectors = layout.width(panel);
         let width = vectors * K::LANES;
         let column = layout.vectors_before(panel) * K::LANES;
         let slot = channels * layout.columns + column;
         let columns = (g.group_outputs() - column).min(width);
-        let pixels = rows.len() * g.output.w;
-        // Tiles of even size: a last one of a row or two would cost nearly as much as a full one.
-        let tiles = pixels.div_ceil(K::rows(vectors));
-        let (least, larger) = (pixels / tiles, pixels % tiles);
+        let channel = channels * g.group_outputs() + column;
+        let segment = layout.segment_groups;
         // SAFETY: offsets are those of `Layout`, and `packed` has its length; the scratch memory
         // holds what the plan says; channels from `column` on are the output's.
         unsafe {
@@ -346,51 +370,120 @@ impl Job<'_> {
             let multipliers = packed.add(layout.multipliers + 4 * slot).cast::<f32>();
             let pointers = scratch.add(self.plan.pointers).cast::<*const u8>();
             let sums = scratch.add(self.plan.sums).cast::<i32>();
-            let y = self.y.add(
-                rows.start * g.output.w * self.y_stride + channels * g.group_outputs() + column,
-            );
             let mut runs = scratch.add(self.plan.runs).cast::<Run>().cast_const();
             for block in 0..*depth_blocks {
-                let (first, last) = (block == 0, block + 1 == *depth_blocks);
-                let b = packed.add(layout.panel::<K>(channels, panel, self.block(block).start));
+                let groups = self.block(block);
                 let count = self.runs::<K>(block).len();
-                let runs_here = std::slice::from_raw_parts(runs, count);
+                let of_block = std::slice::from_raw_parts(runs, count);
                 runs = runs.add(count);
-                let mut row = 0;
-                for (rows, count) in [(least + 1, larger), (least, tiles - larger)] {
-                    let scalar = last && matches!(self.stage, Stage::FixedPoint(_));
-                    let step = if scalar { 1 } else { count.max(1) };
-                    for _ in (0..count).step_by(step) {
-                        let sums = if *depth_blocks > 1 { sums.add(row * width) } else { sums };
-                        let y = y.add(row * self.y_stride);
-                        let end = match self.stage {
-                            Stage::Requantize(stage) if last => {
-                                let y_stride = self.y_stride;
-                                End::Codes { multipliers, stage, y, y_stride, columns }
-                            }
-                            _ => End::Sums(sums),
-                        };
-                        K::run(&Tiles {
-                            count: step,
-                            rows,
-                            vectors,
-                            a: pointers.add(row),
-                            runs: runs_here,
-                            b,
-                            start: if first { Start::Bias(bias) } else { Start::Sums(sums) },
-                            end,
-                        });
-                        if let (true, Stage::FixedPoint(stage)) = (last, self.stage) {
-                            for i in 0..rows {
-                                for j in 0..columns {
-                                    *y.add(i * self.y_stride + j) =
-                                        stage.apply(*sums.add(i * width + j));
-                                }
+                for Band { rows: band, segments } in layout.bands(g, rows.clone()) {
+                    let (start, end) = (segments.start * segment, segments.end * segment);
+                    let part = groups.start.max(start)..groups.end.min(end);
+                    if part.is_empty() {
+                        continue;
+                    }
+                    let run = |group: usize| group / segment - groups.start / segment;
+                    let before = (band.start - rows.start) * g.output.w;
+                    let mut biases = [0; MOST_COLUMNS];
+                    let bias = match segments.len() == layout.segments {
+                        true => bias,
+                        false => self.biases(slot, &segments, &mut biases[..width]),
+                    };
+                    self.tiles::<K>(&Sums {
+                        pixels: band.len() * g.output.w,
+                        vectors,
+                        columns,
+                        a: pointers.add(before),
+                        runs: &of_block[run(part.start)..=run(part.end - 1)],
+                        b: packed.add(layout.panel::<K>(channels, panel, part.start)),
+                        bias: (part.start == start).then_some(bias),
+                        sums: if *depth_blocks > 1 { sums.add(before * width) } else { sums },
+                        last: part.end == end,
+                        multipliers,
+                        y: self.y.add(band.start * g.output.w * self.y_stride + channel),
+                    });
+                }
+            }
+        }
+    }
+
+    /// The biases of the columns from `slot` on for sums over `segments` alone.
+    ///
+    /// # Safety
+    /// The packed bytes hold so many columns, and the parts of the biases.
+    unsafe fn biases(
+        &self,
+        slot: usize,
+        segments: &Range<usize>,
+        biases: &mut [i32],
+    ) -> *const i32 {
+        let layout = &self.plan.layout;
+        let number = |row: usize, i: usize| {
+            // SAFETY: the caller's; parts follow the biases row by row of the window.
+            unsafe {
+                let at = self.packed.as_ptr().add(row * layout.of_columns + 4 * (slot + i));
+                at.cast::<i32>().read()
+            }
+        };
+        for (i, bias) in biases.iter_mut().enumerate() {
+            *bias = number(0, i);
+            for skipped in (0..segments.start).chain(segments.end..layout.segments) {
+                *bias = bias.wrapping_sub(number(1 + skipped, i));
+            }
+        }
+        biases.as_ptr()
+    }
+
+    /// Runs tiles down the pixels of a band.
+    ///
+    /// # Safety
+    /// As [`Job::task`]; `s` points to what it says.
+    unsafe fn tiles<K: Kernel>(&self, s: &Sums) {
+        let width = s.vectors * K::LANES;
+        // Sums wait for another depth block.
+        let wait = self.plan.depth_blocks > 1;
+        // Tiles of even size: a last one of a row or two would cost nearly as much as a full one.
+        let tiles = s.pixels.div_ceil(K::rows(s.vectors));
+        let (least, larger) = (s.pixels / tiles, s.pixels % tiles);
+        let mut row = 0;
+        for (rows, count) in [(least + 1, larger), (least, tiles - larger)] {
+            let scalar = s.last && matches!(self.stage, Stage::FixedPoint(_));
+            let step = if scalar { 1 } else { count.max(1) };
+            for _ in (0..count).step_by(step) {
+                // SAFETY: the caller's; `row` is one of the pixels.
+                unsafe {
+                    let sums = if wait { s.sums.add(row * width) } else { s.sums };
+                    let y = s.y.add(row * self.y_stride);
+                    let end = match self.stage {
+                        Stage::Requantize(stage) if s.last => End::Codes {
+                            multipliers: s.multipliers,
+                            stage,
+                            y,
+                            y_stride: self.y_stride,
+                            columns: s.columns,
+                        },
+                        _ => End::Sums(sums),
+                    };
+                    K::run(&Tiles {
+                        count: step,
+                        rows,
+                        vectors: s.vectors,
+                        a: s.a.add(row),
+                        runs: s.runs,
+                        b: s.b,
+                        start: s.bias.map_or(Start::Sums(sums), Start::Bias),
+                        end,
+                    });
+                    if let (true, Stage::FixedPoint(stage)) = (s.last, self.stage) {
+                        for i in 0..rows {
+                            for j in 0..s.columns {
+                                *y.add(i * self.y_stride + j) =
+                                    stage.apply(*sums.add(i * width + j));
                             }
                         }
-                        row += step * rows;
                     }
                 }
+                row += step * rows;
             }
         }
     }

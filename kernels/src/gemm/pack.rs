@@ -1,8 +1,11 @@
 //! Weights to panels.
 //!
-//! Packed bytes: the biases of every group's columns, their multipliers, then every group's
-//! panels. Columns are padded to whole vectors of [`Kernel::LANES`] and every segment of the depth
-//! to whole groups of [`Kernel::DEPTH`], with zeros.
+//! Packed bytes: the biases of every group's columns, the parts of them that each row of the window
+//! brings, where padding is skipped, their multipliers, then every group's panels. Columns are
+//! padded to whole vectors of [`Kernel::LANES`] and every segment of the depth to whole groups of
+//! [`Kernel::DEPTH`], with zeros.
+
+use std::ops::Range;
 
 use super::Kernel;
 use crate::ConvGeometry;
@@ -23,6 +26,10 @@ pub(crate) struct Layout {
     pub(crate) panels: usize,
     /// Columns of one group of channels, padding included.
     pub(crate) columns: usize,
+    /// Rows of the window that lie on padding are skipped.
+    pub(crate) skips_padding: bool,
+    /// Bytes of one number for every column of every group of channels.
+    pub(crate) of_columns: usize,
     /// Offset of the multipliers.
     pub(crate) multipliers: usize,
     /// Offset of the panels.
@@ -44,8 +51,10 @@ impl Layout {
         let segment_groups = groups(segments);
         let vectors = g.group_outputs().div_ceil(K::LANES);
         let columns = vectors * K::LANES;
-        let of_channels = 4 * g.groups * columns;
-        let first_panel = (2 * of_channels).next_multiple_of(64);
+        let skips_padding = segments > 1 && segments == rows && skipping_pays::<K>(g);
+        let of_columns = 4 * g.groups * columns;
+        let multipliers = of_columns * if skips_padding { 1 + segments } else { 1 };
+        let first_panel = (multipliers + of_columns).next_multiple_of(64);
         Layout {
             segments,
             side_by_side,
@@ -53,7 +62,9 @@ impl Layout {
             vectors,
             panels: vectors.div_ceil(K::COLUMNS / K::LANES),
             columns,
-            multipliers: of_channels,
+            skips_padding,
+            of_columns,
+            multipliers,
             first_panel,
             len: first_panel + g.groups * columns * segments * segment_groups * K::DEPTH,
         }
@@ -87,6 +98,55 @@ impl Layout {
     }
 }
 
+/// Rows of the output whose windows have the same rows on the input.
+pub(crate) struct Band {
+    /// Rows of the output.
+    pub(crate) rows: Range<usize>,
+    /// Segments of the depth: rows of the window, where padding is skipped.
+    pub(crate) segments: Range<usize>,
+}
+
+impl Layout {
+    /// The bands of `rows` of the output; one, where padding is not skipped.
+    pub(crate) fn bands(
+        &self,
+        g: &ConvGeometry,
+        rows: Range<usize>,
+    ) -> impl Iterator<Item = Band> + use<> {
+        let whole = 0..self.segments;
+        let bands = self.skips_padding.then(|| bands(g, rows.clone()));
+        let one = (!self.skips_padding).then_some(Band { rows, segments: whole });
+        bands.into_iter().flatten().chain(one)
+    }
+}
+
+fn bands(g: &ConvGeometry, rows: Range<usize>) -> impl Iterator<Item = Band> + use<> {
+    let (window, input) = (g.window, g.input.h);
+    let [kernel, stride, dilation, pad] =
+        [window.kernel, window.stride, window.dilation, window.pad].map(|[of_rows, _]| of_rows);
+    // Behind the last row whose window ends on the input.
+    let last = (input + pad).checked_sub((kernel - 1) * dilation + 1);
+    let behind = last.map_or(0, |last| last / stride + 1);
+    let mut start = rows.start;
+    std::iter::from_fn(move || {
+        let segments = (start < rows.end).then(|| window.rows_on_input(input, start))?;
+        let end =
+            if segments.len() == kernel { behind.clamp(start + 1, rows.end) } else { start + 1 };
+        Some(Band { rows: std::mem::replace(&mut start, end)..end, segments })
+    })
+}
+
+/// Whether tiles that keep within bands take less time than tiles over all pixels: a tile takes as
+/// long as its rows and one more.
+fn skipping_pays<K: Kernel>(g: &ConvGeometry) -> bool {
+    let time = |Band { rows, segments }: Band| {
+        let pixels = rows.len() * g.output.w;
+        (pixels + pixels.div_ceil(K::ROWS)) * segments.len()
+    };
+    let all = Band { rows: 0..g.output.h, segments: 0..g.window.kernel[0] };
+    bands(g, 0..g.output.h).map(time).sum::<usize>() < time(all)
+}
+
 /// Bytes that [`pack`] writes.
 pub(crate) fn packed_len<K: Kernel>(geometry: &ConvGeometry) -> usize {
     Layout::new::<K>(geometry).len
@@ -109,10 +169,19 @@ pub(crate) fn pack<K: Kernel>(
     for (channel, weights) in weights.chunks_exact(depth).enumerate() {
         let (channels, column) = (channel / outputs, channel % outputs);
         let slot = channels * layout.columns + column;
-        let sum: i32 = weights.iter().map(|&w| i32::from(w)).sum();
-        // Wraps only where the layer's own sums could: the true total fits i32.
-        let offset = (K::SUBTRACTED - i32::from(input_zero_point)).wrapping_mul(sum);
-        let bias = bias[channel].wrapping_add(offset);
+        let of_segments = weights.chunks_exact(depth / layout.segments).map(|weights| {
+            let sum: i32 = weights.iter().map(|&w| i32::from(w)).sum();
+            // Wraps only where the layer's own sums could: the true total fits i32.
+            (K::SUBTRACTED - i32::from(input_zero_point)).wrapping_mul(sum)
+        });
+        let mut bias = bias[channel];
+        for (segment, part) in of_segments.enumerate() {
+            bias = bias.wrapping_add(part);
+            if layout.skips_padding {
+                let at = (1 + segment) * layout.of_columns + 4 * slot;
+                packed[at..][..4].copy_from_slice(&part.to_le_bytes());
+            }
+        }
         packed[4 * slot..][..4].copy_from_slice(&bias.to_le_bytes());
         packed[layout.multipliers + 4 * slot..][..4]
             .copy_from_slice(&multipliers[channel].to_le_bytes());

@@ -55,26 +55,17 @@ pub fn measure(
     effort: &Effort,
     progress: &mut dyn FnMut(f64),
 ) -> Result<CloudProfile, Error> {
-    let graph = engine.graph();
-    let points: Vec<_> = graph.points().filter(|&p| p != Point::Output).collect();
-    let mut tails = Vec::with_capacity(points.len());
-    for &point in &points {
-        tails.push(Timed::new(engine.tail(point)?)?);
-    }
+    let mut tails = Tails::new(engine)?;
     // The engine picks its own instruction set and runs on the calling thread.
     let mut device = Device::here("tract", 1);
-    let other = vec![1u8; OTHER_WORK];
     let start = Instant::now();
     let mut rounds = 0;
     let reached = loop {
-        for tail in &mut tails {
-            std::hint::black_box(
-                other.iter().step_by(64).map(|&byte| u64::from(byte)).sum::<u64>(),
-            );
-            tail.run()?;
+        for i in 0..tails.timed.len() {
+            tails.run(i)?;
         }
         rounds += 1;
-        let worst = tails.iter().map(|t| Times::of(&t.ns).uncertainty()).fold(0.0, f64::max);
+        let worst = tails.timed.iter().map(|tail| tail.times().uncertainty()).fold(0.0, f64::max);
         let timed_out = start.elapsed() > effort.time;
         if rounds >= effort.most || rounds >= effort.least && (worst <= effort.target || timed_out)
         {
@@ -86,9 +77,10 @@ pub fn measure(
     };
     progress(1.0);
     device.mhz_after = mhz();
-    let row = |(&point, tail): (&Point, &Timed)| TailProfile {
+    let graph = engine.graph();
+    let row = |(point, tail): (Point, &Timed)| TailProfile {
         name: graph.point_name(point).into(),
-        tail_ns: Times::of(&tail.ns),
+        tail_ns: tail.times(),
         codecs: decodings(&tail.tail),
     };
     Ok(CloudProfile {
@@ -104,8 +96,49 @@ pub fn measure(
             reached,
             met: reached <= effort.target,
         },
-        points: points.iter().zip(&tails).map(row).collect(),
+        points: graph.points().zip(&tails.timed).map(row).collect(),
     })
+}
+
+/// The tails behind all points of a network but `output`, shallowest first, to be timed run by run.
+pub struct Tails {
+    timed: Vec<Timed>,
+    /// What other work reads.
+    other: Vec<u8>,
+}
+
+impl Tails {
+    /// Those of `engine`'s network, each run once already.
+    ///
+    /// # Errors
+    /// A tail cannot be made or run.
+    pub fn new(engine: &Engine) -> Result<Tails, Error> {
+        let points = engine.graph().points().filter(|&point| point != Point::Output);
+        let timed =
+            points.map(|point| Timed::new(engine.tail(point)?)).collect::<Result<_, _>>()?;
+        Ok(Tails { timed, other: vec![1; OTHER_WORK] })
+    }
+
+    /// Times one more run of tail `i`, behind other work.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    ///
+    /// # Panics
+    /// There is no such tail.
+    pub fn run(&mut self, i: usize) -> Result<(), Error> {
+        let lines = self.other.iter().step_by(64);
+        std::hint::black_box(lines.map(|&byte| u64::from(byte)).sum::<u64>());
+        self.timed[i].run()
+    }
+
+    /// What the runs of tail `i` took that were timed.
+    ///
+    /// # Panics
+    /// There is no such tail.
+    pub fn times(&self, i: usize) -> Times {
+        self.timed[i].times()
+    }
 }
 
 /// Decodings timed of each codec.
@@ -178,5 +211,9 @@ impl Timed {
         std::hint::black_box(self.tail.run(&inputs)?);
         self.ns.push(start.elapsed().as_nanos() as u64);
         Ok(())
+    }
+
+    fn times(&self) -> Times {
+        Times::of(&self.ns)
     }
 }

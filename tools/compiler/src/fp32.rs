@@ -346,7 +346,10 @@ fn plan(model: TypedModel) -> Result<Arc<TypedRunnableModel>, Error> {
 
 /// The engine trusts its input more than a file from outside deserves: a panic becomes an error.
 fn guarded<T>(what: &'static str, f: impl FnOnce() -> TractResult<T>) -> Result<T, Error> {
-    match catch_unwind(AssertUnwindSafe(f)) {
+    let result = catch_unwind(AssertUnwindSafe(f));
+    // Its kernels for AVX-512 leave the registers' upper parts set.
+    seam_kernels::isa::clear_upper_parts();
+    match result {
         Ok(result) => result.map_err(|e| failed(what, &e)),
         Err(_) => Err(Error::Engine { what, reason: "it gave up".into() }),
     }
