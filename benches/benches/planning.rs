@@ -52,7 +52,7 @@ fn general(c: &mut Criterion) {
                 graph
             });
             let graphs: Vec<CostGraph> = graphs.collect();
-            let cuts = || graphs.iter().map(CostGraph::cut).last();
+            let cuts = || graphs.iter().map(CostGraph::cut).collect::<Vec<_>>();
             group.throughput(Throughput::Elements(nodes as u64 * NETWORKS));
             group.bench_function(BenchmarkId::new(kind, nodes), |b| b.iter(cuts));
         }

@@ -2,18 +2,18 @@
 //! `benches/link/run` builds the link and calls this inside of the board's network namespace.
 //!
 //! Each network is tuned, profiled and pushed by `seam-edge`, and the cloud host profiles its tails.
-//! For each rate the uplink is shaped and probed; then every point runs end to end as often as was
-//! asked for, in turns, each run on an uplink that has rested. Right before each run, its edge part
-//! and its tail are timed by themselves as a profile times them; both profiles take these times at
-//! that point. So prediction and reality come from the same minutes: on a machine that others share,
-//! a profile made before would tell of other ones. The plan of those profiles stands beside the
-//! medians of the runs.
+//! For each rate the uplink is shaped and probed; then every point runs end to end in each of so many
+//! rounds, on an uplink that has rested. Right before its run, a point's edge part and tail are timed
+//! by themselves as a profile times them. So prediction and reality come from the same seconds: on a
+//! machine that others share, a profile made before would tell of other ones. Each round has a plan
+//! of its own times, and a point's error is the median of its rounds'. The point is chosen by the
+//! host, from the profile pushed to it, and compared with every other one round by round.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
@@ -45,9 +45,9 @@ struct Args {
     /// Rates of the uplink.
     #[arg(long, value_delimiter = ',', value_parser = units::rate)]
     rates: Vec<f64>,
-    /// Runs of every point.
+    /// Rounds of all points.
     #[arg(long)]
-    repeats: usize,
+    rounds: usize,
 }
 
 /// The board's name at the cloud host.
@@ -75,7 +75,18 @@ struct Row {
     name: String,
     bytes: u64,
     predicted: Parts,
+    /// The median of each part.
     measured: Parts,
+    /// The medians of the rounds' errors, as parts of what was measured.
+    total_error: f64,
+    compute_error: f64,
+}
+
+/// A run of every point, and what its parts took by themselves right before it, in nanoseconds.
+struct Round {
+    edges: Vec<u64>,
+    tails: Vec<u64>,
+    runs: Vec<Parts>,
 }
 
 /// A network at a rate.
@@ -83,8 +94,13 @@ struct Trial {
     network: String,
     environment: Environment,
     rate: f64,
-    chosen: String,
     rows: Vec<Row>,
+    /// The point that the host chose.
+    chosen: usize,
+    /// The one that took least, and by what part of it the chosen one took longer: the median of
+    /// the rounds.
+    best: usize,
+    slower: f64,
 }
 
 fn main() -> Result<()> {
@@ -106,7 +122,7 @@ fn main() -> Result<()> {
         let uplink = Uplink(&args.interface);
         for &rate in &args.rates {
             uplink.shape(rate)?;
-            let trial = subject.trial(rate, args.repeats)?;
+            let trial = subject.trial(rate, args.rounds)?;
             print!("{}", table(&trial));
             trials.push(trial);
         }
@@ -167,51 +183,81 @@ impl Subject<'_> {
     }
 
     /// Every point over an uplink that is shaped to `rate`.
-    fn trial(&mut self, rate: f64, repeats: usize) -> Result<Trial> {
+    fn trial(&mut self, rate: f64, rounds: usize) -> Result<Trial> {
         sleep(rest(rate));
         let environment = self.client.probe()?.environment();
         let count = self.points.len();
         let mut tails = Tails::new(&self.engine)?;
-        let mut edges = vec![Vec::new(); count];
-        let mut runs = vec![Vec::new(); count];
-        for repeat in 0..repeats {
-            // Every other round backwards: what drifts meets all points alike.
-            let order: Vec<usize> = match repeat % 2 {
-                0 => (0..count).collect(),
-                _ => (0..count).rev().collect(),
+        let mut done = Vec::new();
+        for number in 0..rounds {
+            let mut round = Round {
+                edges: vec![0; count],
+                tails: vec![0; count],
+                runs: vec![Parts::default(); count],
             };
-            for i in order {
-                edges[i].push(self.time_edge(i));
+            for i in 0..count {
+                // Every other round backwards: what drifts meets all points alike.
+                let i = if number % 2 == 0 { i } else { count - 1 - i };
+                let start = Instant::now();
                 if self.points[i] != Point::Output {
-                    tails.run(i)?;
+                    round.tails[i] = tails.run(i)?;
                 }
-                sleep(rest(rate));
-                runs[i].push(self.run(i)?);
+                round.edges[i] = self.time_edge(i);
+                sleep(rest(rate).saturating_sub(start.elapsed()));
+                round.runs[i] = self.run(i)?;
                 eprint!(".");
             }
+            done.push(round);
         }
         let network = self.edge.model.name.clone();
         eprintln!(" {network} at {}", units::show_rate(rate));
-        for (point, samples) in self.edge.points.iter_mut().zip(&edges) {
-            point.edge_ns = Times::of(samples);
-        }
-        for (i, point) in self.cloud.points.iter_mut().enumerate() {
-            point.tail_ns = tails.times(i);
-        }
-        let (edge, cloud, objective) = (&self.edge, &self.cloud, Objective::Fastest);
-        let request = Request::new(&self.outline, edge, cloud, environment, objective);
-        let plan = Plan::new(&Request { codecs: CodecChoice::None, ..request })?;
-        let rows = edge.points.iter().zip(&runs).map(|(point, runs)| {
-            let planned = plan.point(&point.name).context("a plan has all points")?;
+        let plan = self.plan(&done, environment)?;
+        let plans: Vec<Plan> =
+            done.chunks(1).map(|round| self.plan(round, environment)).collect::<Result<_>>()?;
+        let rows = self.edge.points.iter().enumerate().map(|(i, point)| {
+            let of = |plan: &Plan| plan.point(&point.name).map(predicted);
+            let errors = |part: fn(&Parts) -> f64| {
+                let error = |(plan, round): (&Plan, &Round)| {
+                    of(plan).map(|predicted| part(&predicted) / part(&round.runs[i]) - 1.0)
+                };
+                middle(plans.iter().zip(&done).filter_map(error).collect())
+            };
             Ok(Row {
                 name: point.name.clone(),
-                bytes: planned.predicted.bytes,
-                predicted: predicted(planned),
-                measured: median(runs),
+                bytes: plan.point(&point.name).map_or(0, |planned| planned.predicted.bytes),
+                predicted: of(&plan).context("a plan has all points")?,
+                measured: median(&done.iter().map(|round| round.runs[i]).collect::<Vec<_>>()),
+                total_error: errors(|parts| parts.total),
+                compute_error: errors(|parts| parts.edge + parts.cloud),
             })
         });
-        let rows = rows.collect::<Result<_>>()?;
-        Ok(Trial { network, environment, rate, chosen: plan.chosen, rows })
+        let rows: Vec<Row> = rows.collect::<Result<_>>()?;
+        let (objective, codecs) = (Objective::Fastest, CodecChoice::None);
+        let plan = self.client.plan(DEVICE, &network, environment, objective, codecs)?;
+        let chosen = rows.iter().position(|row| row.name == plan.chosen);
+        let chosen = chosen.context("a plan chooses of its points")?;
+        let slower = |i: usize| {
+            let in_round = |round: &Round| round.runs[chosen].total / round.runs[i].total - 1.0;
+            (i, middle(done.iter().map(in_round).collect()))
+        };
+        let best = (0..count).map(slower).max_by(|a, b| a.1.total_cmp(&b.1));
+        let (best, slower) = best.context("a network has points")?;
+        Ok(Trial { network, environment, rate, chosen, best, slower, rows })
+    }
+
+    /// The plan of what parts took by themselves in `rounds`.
+    fn plan(&self, rounds: &[Round], environment: Environment) -> Result<Plan> {
+        let times =
+            |of: &dyn Fn(&Round) -> u64| Times::of(&rounds.iter().map(of).collect::<Vec<_>>());
+        let (mut edge, mut cloud) = (self.edge.clone(), self.cloud.clone());
+        for (i, point) in edge.points.iter_mut().enumerate() {
+            point.edge_ns = times(&|round| round.edges[i]);
+        }
+        for (i, point) in cloud.points.iter_mut().enumerate() {
+            point.tail_ns = times(&|round| round.tails[i]);
+        }
+        let request = Request::new(&self.outline, &edge, &cloud, environment, Objective::Fastest);
+        Ok(Plan::new(&Request { codecs: CodecChoice::None, ..request })?)
     }
 
     /// What the edge part of point `i` takes by itself, in nanoseconds, as a profile has it.
@@ -306,33 +352,6 @@ fn middle(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// By how much a prediction errs, as a part of what was measured.
-fn error(predicted: f64, measured: f64) -> f64 {
-    predicted / measured - 1.0
-}
-
-impl Row {
-    fn total_error(&self) -> f64 {
-        error(self.predicted.total, self.measured.total)
-    }
-
-    fn compute_error(&self) -> f64 {
-        let sum = |parts: &Parts| parts.edge + parts.cloud;
-        error(sum(&self.predicted), sum(&self.measured))
-    }
-}
-
-impl Trial {
-    fn chosen(&self) -> &Row {
-        self.rows.iter().find(|row| row.name == self.chosen).expect("a plan chooses of its points")
-    }
-
-    fn measured_best(&self) -> &Row {
-        let least = self.rows.iter().min_by(|a, b| a.measured.total.total_cmp(&b.measured.total));
-        least.expect("a network has points")
-    }
-}
-
 fn table(trial: &Trial) -> String {
     let environment = &trial.environment;
     let mut text = format!(
@@ -345,10 +364,10 @@ fn table(trial: &Trial) -> String {
         units::show_bytes(environment.burst_bytes.round() as u64),
         units::show_nanoseconds(environment.rtt_ns),
     );
-    for row in &trial.rows {
+    for (i, row) in trial.rows.iter().enumerate() {
         let (p, m) = (&row.predicted, &row.measured);
         let pair = |p: f64, m: f64| format!("{p:.1} / {m:.1}");
-        let mark = if row.name == trial.chosen { " **chosen**" } else { "" };
+        let mark = if i == trial.chosen { " **chosen**" } else { "" };
         text += &format!(
             "| {}{mark} | {} | {} | {} | {} | {:.1} | {:.1} | {:+.1} % | {:+.1} % |\n",
             row.name,
@@ -358,8 +377,8 @@ fn table(trial: &Trial) -> String {
             pair(p.cloud, m.cloud),
             p.total,
             m.total,
-            row.total_error() * 100.0,
-            row.compute_error() * 100.0,
+            row.total_error * 100.0,
+            row.compute_error * 100.0,
         );
     }
     text
@@ -371,7 +390,7 @@ fn summary(trials: &[Trial]) -> String {
          measured best | ms | chosen is slower by |\n|---|---|---|---|---|---|---|---|\n",
     );
     for trial in trials {
-        let (chosen, best) = (trial.chosen(), trial.measured_best());
+        let (chosen, best) = (&trial.rows[trial.chosen], &trial.rows[trial.best]);
         text += &format!(
             "| {} | {} | {} | {:.1} | {:.1} | {} | {:.1} | {:.1} % |\n",
             trial.network,
@@ -381,7 +400,7 @@ fn summary(trials: &[Trial]) -> String {
             chosen.measured.total,
             best.name,
             best.measured.total,
-            error(chosen.measured.total, best.measured.total) * 100.0,
+            trial.slower * 100.0,
         );
     }
     let rows = || trials.iter().flat_map(|trial| &trial.rows);
@@ -395,8 +414,8 @@ fn summary(trials: &[Trial]) -> String {
         )
     };
     text += "\n";
-    text += &line("error of the total", rows().map(|r| r.total_error().abs()).collect());
-    text += &line("error of edge + cloud", rows().map(|r| r.compute_error().abs()).collect());
+    text += &line("error of the total", rows().map(|r| r.total_error.abs()).collect());
+    text += &line("error of edge + cloud", rows().map(|r| r.compute_error.abs()).collect());
     text
 }
 
