@@ -3,11 +3,12 @@
 //!
 //! Each network is tuned, profiled and pushed by `seam-edge`, and the cloud host profiles its tails.
 //! For each rate the uplink is shaped and probed; then every point runs end to end in each of so many
-//! rounds, on an uplink that has rested. Right before its run, a point's edge part and tail are timed
-//! by themselves as a profile times them. So prediction and reality come from the same seconds: on a
-//! machine that others share, a profile made before would tell of other ones. Each round has a plan
-//! of its own times, and a point's error is the median of its rounds'. The point is chosen by the
-//! host, from the profile pushed to it, and compared with every other one round by round.
+//! rounds, on an uplink that has rested. Right before and behind its run, a point's edge part and
+//! tail are timed by themselves as a profile times them. So prediction and reality come from the
+//! same seconds: on a machine that others share, a profile made before would tell of other ones.
+//! Each round has a plan of its own times, and a point's error is the median of its rounds'. The
+//! point is chosen by the host, from the profile pushed to it, and compared with every other one
+//! round by round.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -82,7 +83,8 @@ struct Row {
     compute_error: f64,
 }
 
-/// A run of every point, and what its parts took by themselves right before it, in nanoseconds.
+/// A run of every point, and what its parts took by themselves right before and behind it, in
+/// nanoseconds: the means.
 struct Round {
     edges: Vec<u64>,
     tails: Vec<u64>,
@@ -199,12 +201,12 @@ impl Subject<'_> {
                 // Every other round backwards: what drifts meets all points alike.
                 let i = if number % 2 == 0 { i } else { count - 1 - i };
                 let start = Instant::now();
-                if self.points[i] != Point::Output {
-                    round.tails[i] = tails.run(i)?;
-                }
-                round.edges[i] = self.time_edge(i);
+                let before = self.time_parts(i, &mut tails)?;
                 sleep(rest(rate).saturating_sub(start.elapsed()));
                 round.runs[i] = self.run(i)?;
+                let after = self.time_parts(i, &mut tails)?;
+                round.edges[i] = u64::midpoint(before.0, after.0);
+                round.tails[i] = u64::midpoint(before.1, after.1);
                 eprint!(".");
             }
             done.push(round);
@@ -260,11 +262,13 @@ impl Subject<'_> {
         Ok(Plan::new(&Request { codecs: CodecChoice::None, ..request })?)
     }
 
-    /// What the edge part of point `i` takes by itself, in nanoseconds, as a profile has it.
-    fn time_edge(&mut self, i: usize) -> u64 {
+    /// What the edge part and the tail of point `i` take by themselves, in nanoseconds, timed as by
+    /// profiles.
+    fn time_parts(&mut self, i: usize, tails: &mut Tails) -> Result<(u64, u64)> {
+        let tail = if self.points[i] == Point::Output { 0 } else { tails.run(i)? };
         let mut ns = vec![0; self.edge.steps.len()];
         self.session.run_timed(self.points[i], &mut ns);
-        ns.iter().sum()
+        Ok((ns.iter().sum(), tail))
     }
 
     /// An image through the network, cut at point `i`.
@@ -347,9 +351,11 @@ fn median(runs: &[Parts]) -> Parts {
     }
 }
 
+/// The median; of an even number of values the mean of the two in the middle.
 fn middle(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    let at = |i: usize| values.get(i).copied().unwrap_or(f64::NAN);
+    (at(values.len().saturating_sub(1) / 2) + at(values.len() / 2)) / 2.0
 }
 
 fn table(trial: &Trial) -> String {

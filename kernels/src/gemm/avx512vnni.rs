@@ -116,66 +116,24 @@ unsafe fn tiles<const R: usize, const V: usize, const SETS: usize>(t: &Tiles) {
                     }
                 }
                 End::Codes { multipliers, stage, y, y_stride, columns } => {
-                    // Narrow rows share an output stage.
-                    let at_once = const { if V < 3 { 4 / V } else { 1 } };
-                    let m: [__m512; 4] =
-                        std::array::from_fn(|i| _mm512_loadu_ps(multipliers.add(LANES * (i % V))));
-                    for (i, rows) in all.chunks(at_once).enumerate() {
-                        let mut sums = [_mm512_setzero_si512(); 4];
-                        for (sum, &of_row) in sums.iter_mut().zip(rows.as_flattened()) {
-                            *sum = of_row;
-                        }
+                    let mut m = [_mm512_setzero_ps(); V];
+                    for (v, m) in m.iter_mut().enumerate() {
+                        *m = _mm512_loadu_ps(multipliers.add(LANES * v));
+                    }
+                    let mask = u64::MAX >> (64 - columns);
+                    for (r, row) in all.iter().enumerate() {
                         let bytes = match stage.saturates {
-                            true => requantize::<4, true>(stage, &sums, &m),
-                            false => requantize::<4, false>(stage, &sums, &m),
+                            true => requantize::<V, true>(stage, row, &m),
+                            false => requantize::<V, false>(stage, row, &m),
                         };
-                        for row in 0..rows.len() {
-                            let y = y.add((tile * R + i * at_once + row) * y_stride);
-                            store::<V>(bytes, row, columns, y);
-                        }
+                        _mm512_mask_storeu_epi8(
+                            y.add((tile * R + r) * y_stride).cast(),
+                            mask,
+                            bytes,
+                        );
                     }
                 }
             }
-        }
-    }
-}
-
-/// Stores the `columns` codes of a row out of those of several, `V` vectors each.
-///
-/// # Safety
-/// `y` may be written for `columns` bytes, `V * LANES` at most.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn store<const V: usize>(bytes: __m512i, row: usize, columns: usize, y: *mut u8) {
-    let whole = columns == V * LANES;
-    let mask = u64::MAX >> (64 - columns);
-    // SAFETY: the caller's; a mask leaves out what lies behind.
-    unsafe {
-        match (V, whole) {
-            (1, _) => {
-                let bytes = match row {
-                    0 => _mm512_castsi512_si128(bytes),
-                    1 => _mm512_extracti32x4_epi32::<1>(bytes),
-                    2 => _mm512_extracti32x4_epi32::<2>(bytes),
-                    _ => _mm512_extracti32x4_epi32::<3>(bytes),
-                };
-                match whole {
-                    true => _mm_storeu_si128(y.cast(), bytes),
-                    false => _mm_mask_storeu_epi8(y.cast(), mask as u16, bytes),
-                }
-            }
-            (2, _) => {
-                let bytes = match row {
-                    0 => _mm512_castsi512_si256(bytes),
-                    _ => _mm512_extracti64x4_epi64::<1>(bytes),
-                };
-                match whole {
-                    true => _mm256_storeu_si256(y.cast(), bytes),
-                    false => _mm256_mask_storeu_epi8(y.cast(), mask as u32, bytes),
-                }
-            }
-            (4, true) => _mm512_storeu_si512(y.cast(), bytes),
-            _ => _mm512_mask_storeu_epi8(y.cast(), mask, bytes),
         }
     }
 }
