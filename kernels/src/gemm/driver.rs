@@ -385,10 +385,10 @@ impl Job<'_> {
                     let run = |group: usize| group / segment - groups.start / segment;
                     let before = (band.start - rows.start) * g.output.w;
                     let mut biases = [0; MOST_COLUMNS];
-                    let bias = match segments.len() == layout.segments {
-                        true => bias,
-                        false => self.biases(slot, &segments, &mut biases[..width]),
-                    };
+                    let bias = (part.start == start).then(|| match segments.len() {
+                        len if len == layout.segments => bias,
+                        _ => self.biases(slot, &segments, &mut biases[..width]),
+                    });
                     self.tiles::<K>(&Sums {
                         pixels: band.len() * g.output.w,
                         vectors,
@@ -396,7 +396,7 @@ impl Job<'_> {
                         a: pointers.add(before),
                         runs: &of_block[run(part.start)..=run(part.end - 1)],
                         b: packed.add(layout.panel::<K>(channels, panel, part.start)),
-                        bias: (part.start == start).then_some(bias),
+                        bias,
                         sums: if *depth_blocks > 1 { sums.add(before * width) } else { sums },
                         last: part.end == end,
                         multipliers,
