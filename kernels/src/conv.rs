@@ -214,8 +214,8 @@ impl Conv {
     /// The convolution by one of [`Conv::algorithms`] of this geometry.
     ///
     /// # Panics
-    /// The geometry has an empty side, or groups that do not divide its channels, or `algorithm`
-    /// does not run it.
+    /// The geometry has an empty side, a step of 0, or groups that do not divide its channels, or
+    /// `algorithm` does not run it.
     pub fn with_algorithm(
         geometry: ConvGeometry,
         input_zero_point: u8,
@@ -225,6 +225,8 @@ impl Conv {
         let g = &geometry;
         let divides = |channels: usize| g.groups > 0 && channels.is_multiple_of(g.groups);
         assert!(divides(g.input.c) && divides(g.output.c), "{g:?}");
+        let steps = [g.window.stride, g.window.dilation];
+        assert!(steps.iter().flatten().all(|&step| step > 0), "{g:?}");
         assert!(g.weights() > 0 && !g.input.is_empty() && !g.output.is_empty(), "{g:?}");
         assert!(algorithm.runs(g), "{algorithm:?} does not run {g:?}");
         let stage = Stage::Requantize(Requantize::new(clamp));

@@ -41,14 +41,14 @@ impl Window {
         (y < input.h && x < input.w).then_some([y, x])
     }
 
-    /// The window's rows that lie on an input of `rows` rows at output row `oy`; all of them where
-    /// none does.
+    /// The window's rows that lie on an input of `rows` rows at output row `oy`; the first where none
+    /// does.
     pub(crate) fn rows_on_input(&self, rows: usize, oy: usize) -> Range<usize> {
         let [kernel, stride, dilation, pad] =
             [self.kernel, self.stride, self.dilation, self.pad].map(|[of_rows, _]| of_rows);
         let above = |y: usize| y.saturating_sub(oy * stride).div_ceil(dilation).min(kernel);
         let on_input = above(pad)..above(rows + pad);
-        if on_input.is_empty() { 0..kernel } else { on_input }
+        if on_input.is_empty() { 0..1 } else { on_input }
     }
 }
 

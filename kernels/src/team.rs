@@ -9,7 +9,6 @@
 //! every task is done; so a worker that wakes up late finds `next == tasks` and touches nothing.
 
 use std::cell::{Cell, UnsafeCell};
-use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -37,8 +36,8 @@ type Job = dyn Fn(usize, usize) + Sync;
 pub struct Team {
     shared: Arc<Shared>,
     workers: Vec<Worker>,
-    /// Jobs are started from one thread at a time: not `Sync`.
-    _not_sync: PhantomData<Cell<()>>,
+    /// A job runs. One at a time, from one thread: a cell is not `Sync`.
+    busy: Cell<bool>,
 }
 
 struct Worker {
@@ -80,7 +79,7 @@ impl Team {
         });
         // Built in place, so that a failure half way ends the threads already started.
         let mut team =
-            Team { shared, workers: Vec::with_capacity(threads), _not_sync: PhantomData };
+            Team { shared, workers: Vec::with_capacity(threads), busy: Cell::new(false) };
         for index in 1..threads {
             let parked = Arc::new(AtomicBool::new(false));
             let (shared, flag) = (team.shared.clone(), parked.clone());
@@ -104,13 +103,14 @@ impl Team {
     /// `thread` is below [`Team::threads`] and no two running calls share one.
     ///
     /// # Panics
-    /// `tasks > MAX_TASKS`, or `job` panicked.
+    /// `tasks > MAX_TASKS`, `job` panicked, or this was called by a job of the same team.
     pub fn run(&self, tasks: usize, job: &(dyn Fn(usize, usize) + Sync)) {
         if self.workers.is_empty() || tasks <= 1 {
             (0..tasks).for_each(|task| job(task, 0));
             return;
         }
         assert!(tasks <= MAX_TASKS, "{tasks} tasks in one job");
+        assert!(!self.busy.replace(true), "a job runs a job on its own team");
         let shared = &*self.shared;
         // SAFETY: only the lifetime changes. Every use of the pointer happens between a claim and
         // its count in `done`, and this function waits for all of them before it returns; `help`
@@ -137,6 +137,7 @@ impl Team {
             spins += 1;
             if spins < WAIT_SPINS { std::hint::spin_loop() } else { thread::yield_now() }
         }
+        self.busy.set(false);
         if shared.panicked.swap(false, Ordering::Relaxed) {
             resume_unwind(Box::new("a task of the team panicked"));
         }
@@ -231,6 +232,7 @@ fn comes(shared: &Shared) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Barrier;
     use std::sync::atomic::AtomicU32;
 
     #[test]
@@ -276,5 +278,25 @@ mod tests {
             sum.fetch_add(task, Ordering::Relaxed);
         });
         assert_eq!(sum.into_inner(), 6);
+    }
+
+    #[test]
+    fn a_job_that_runs_a_job_on_its_own_team_panics() {
+        thread_local! {
+            static TEAM: Team = Team::new(2).unwrap();
+        }
+        let both = Barrier::new(2);
+        let panics = catch_unwind(AssertUnwindSafe(|| {
+            TEAM.with(|team| {
+                team.run(2, &|_, thread| {
+                    // Each thread has a task; only the caller has the team.
+                    both.wait();
+                    if thread == 0 {
+                        TEAM.with(|team| team.run(2, &|_, _| {}));
+                    }
+                });
+            });
+        }));
+        assert!(panics.is_err());
     }
 }

@@ -36,6 +36,15 @@ impl Shape {
         self.h * self.w
     }
 
+    /// `len` bytes hold the pixels, `pixel_stride` bytes apart.
+    fn fits(self, pixel_stride: usize, len: usize) -> bool {
+        let span = || match self.h.checked_mul(self.w)? {
+            0 => Some(0),
+            pixels => (pixels - 1).checked_mul(pixel_stride)?.checked_add(self.c),
+        };
+        pixel_stride >= self.c && span().is_some_and(|span| span <= len)
+    }
+
     /// Bytes from the first to the last byte when pixels lie `pixel_stride` apart.
     pub const fn span(self, pixel_stride: usize) -> usize {
         if self.is_empty() { 0 } else { (self.pixels() - 1) * pixel_stride + self.c }
@@ -69,7 +78,7 @@ impl<'a> View<'a> {
     /// # Panics
     /// `pixel_stride < shape.c`, or `data` is shorter than `shape.span(pixel_stride)`.
     pub fn new(data: &'a [u8], shape: Shape, pixel_stride: usize) -> View<'a> {
-        assert!(pixel_stride >= shape.c && data.len() >= shape.span(pixel_stride));
+        assert!(shape.fits(pixel_stride, data.len()));
         View { data, shape, pixel_stride }
     }
 
@@ -108,7 +117,7 @@ impl<'a> ViewMut<'a> {
     /// # Panics
     /// `pixel_stride < shape.c`, or `data` is shorter than `shape.span(pixel_stride)`.
     pub fn new(data: &'a mut [u8], shape: Shape, pixel_stride: usize) -> ViewMut<'a> {
-        assert!(pixel_stride >= shape.c && data.len() >= shape.span(pixel_stride));
+        assert!(shape.fits(pixel_stride, data.len()));
         ViewMut { data, shape, pixel_stride }
     }
 
@@ -143,5 +152,26 @@ impl<'a> ViewMut<'a> {
     /// The same tensor to read.
     pub fn as_view(&self) -> View<'_> {
         View { data: self.data, shape: self.shape, pixel_stride: self.pixel_stride }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::catch_unwind;
+
+    #[test]
+    fn a_view_holds_its_pixels_or_is_refused() {
+        let refused = |shape: Shape, pixel_stride: usize| {
+            catch_unwind(|| View::new(&[0; 12], shape, pixel_stride)).is_err()
+                && catch_unwind(|| ViewMut::new(&mut [0; 12], shape, pixel_stride).shape()).is_err()
+        };
+        let shape = Shape::new(1, 3, 2);
+        assert!(!refused(shape, 2) && !refused(shape, 5));
+        assert!(refused(shape, 6), "14 bytes");
+        assert!(refused(shape, 1), "pixels overlap");
+        // Spans that wrap to 1 and 2.
+        assert!(refused(Shape::new(1, 3, 1), 1 << 63));
+        assert!(refused(Shape::new(1 << 63, 2, 2), 2));
     }
 }

@@ -35,7 +35,7 @@ use crate::validate::MAX_WEIGHT_BYTES;
 use crate::writer::write_file;
 
 const MAGIC: [u8; 8] = *b"\x89SEAMPK\n";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const PREAMBLE: usize = 48;
 /// Layouts are the kernels' own and may change with every release.
 const SEAM_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -24,7 +24,7 @@ impl Environment {
     /// An uplink of `uplink_bytes_per_s`, a round trip of `rtt_ns` and a load of `cloud_load`.
     ///
     /// # Errors
-    /// The rate is not positive, another figure is negative, or one is not finite.
+    /// The rate is below one byte a second, another figure is negative, or one is not finite.
     pub fn new(
         uplink_bytes_per_s: f64,
         rtt_ns: f64,
@@ -54,7 +54,7 @@ impl Environment {
     /// An idle cloud at the end of a link that only bandwidth limits.
     ///
     /// # Errors
-    /// The rate is not positive and finite.
+    /// The rate is below one byte a second or not finite.
     pub fn of_uplink(uplink_bytes_per_s: f64) -> Result<Environment, Error> {
         Environment::new(uplink_bytes_per_s, 0.0, 0.0)
     }
@@ -64,8 +64,8 @@ impl Environment {
             Err(Error::Range { text: value.to_string(), quantity, must_be })
         };
         let rate = self.uplink_bytes_per_s;
-        if !(rate.is_finite() && rate > 0.0) {
-            return refused(rate, "uplink in bytes per second", "finite and above zero");
+        if !(rate.is_finite() && rate >= 1.0) {
+            return refused(rate, "uplink in bytes per second", "finite and at least 1");
         }
         for (value, quantity) in [
             (self.burst_bytes, "burst of the uplink in bytes"),
@@ -102,6 +102,57 @@ pub struct Probe {
     pub timed: Vec<Upload>,
 }
 
+/// Bytes of a probe's first upload; each one after it has twice as many.
+const FIRST: u64 = 8 << 10;
+/// Bytes of its largest.
+pub const LARGEST: u64 = 4 << 20;
+/// Uploads grow until one takes so many nanoseconds beyond the round trip.
+const LONG: f64 = 150e6;
+/// Uploads of two sizes, in turns.
+const PAIRS: usize = 3;
+/// After one pair, no other begins later than this; nanoseconds.
+const PATIENCE: f64 = 2e9;
+
+impl Probe {
+    /// A probe by `upload`, which takes a number of bytes, uploads them, and gives the nanoseconds
+    /// until the answer; `rtt_ns` is what it takes for none.
+    ///
+    /// Uploads grow until the uplink has been busy with one for a sixth of a second, and with one
+    /// of a quarter of its size for a part of that: where the round trip is long, a shaper's
+    /// bucket takes in as much meanwhile as a small upload has. Uploads of these two sizes are then
+    /// timed. A link of 70 KiB/s takes some two seconds, a faster one less.
+    ///
+    /// # Errors
+    /// Those of `upload`.
+    pub fn run<E>(rtt_ns: f64, mut upload: impl FnMut(u64) -> Result<f64, E>) -> Result<Probe, E> {
+        let mut upload = |bytes| Ok(Upload { bytes, ns: upload(bytes)?, rested_ns: 0.0 });
+        let busy = |upload: &Upload| upload.ns - rtt_ns;
+        let mut probe = Probe { rtt_ns, ..Probe::default() };
+        let mut size = FIRST;
+        loop {
+            let drained = upload(size)?;
+            probe.draining.push(drained);
+            if busy(&drained) >= LONG || size >= LARGEST {
+                let quarter = upload(size / 4)?;
+                if busy(&quarter) >= LONG / 8.0 || size >= LARGEST {
+                    probe.timed.extend([quarter, upload(size)?]);
+                    break;
+                }
+                probe.draining.push(quarter);
+            }
+            size *= 2;
+        }
+        let spent = |uploads: &[Upload]| uploads.iter().map(|upload| upload.ns).sum::<f64>();
+        for _ in 1..PAIRS {
+            if spent(&probe.draining) + spent(&probe.timed) > PATIENCE {
+                break;
+            }
+            probe.timed.extend([upload(size / 4)?, upload(size)?]);
+        }
+        Ok(probe)
+    }
+}
+
 /// The environment as the uploads so far show it.
 ///
 /// An upload shows the rate by the bytes that did not fit into the burst, and the round trip where
@@ -114,7 +165,8 @@ pub struct Estimator {
     slowness: Smoothed,
     burst_bytes: f64,
     rtt_ns: Smoothed,
-    cloud_load: f64,
+    /// None has been reported yet.
+    cloud_load: Option<f64>,
 }
 
 /// The weight of a new sample.
@@ -165,7 +217,7 @@ impl Estimator {
             slowness: Smoothed::new(slowness, 0.0),
             burst_bytes,
             rtt_ns: Smoothed::new(rtt_ns, LEAST),
-            cloud_load: 0.0,
+            cloud_load: None,
         })
     }
 
@@ -175,7 +227,7 @@ impl Estimator {
             uplink_bytes_per_s: 1e9 / self.slowness.value(),
             burst_bytes: self.burst_bytes,
             rtt_ns: self.rtt_ns.value(),
-            cloud_load: self.cloud_load,
+            cloud_load: self.cloud_load.unwrap_or(0.0),
         }
     }
 
@@ -183,7 +235,9 @@ impl Estimator {
     /// into the burst, or takes next to no time, does not.
     pub fn observe(&mut self, upload: &Upload) -> bool {
         let (bytes, slowness) = (upload.bytes as f64, self.slowness.value());
-        let tokens = self.burst_bytes.min(upload.rested_ns / slowness);
+        // The bucket takes in bytes while an answer is under way, too.
+        let refilled = (upload.rested_ns + self.rtt_ns.value()) / slowness;
+        let tokens = self.burst_bytes.min(refilled);
         let (beyond, spent) = (bytes - tokens, upload.ns - self.rtt_ns.value());
         if beyond <= 0.0 {
             self.rtt_ns.observe(upload.ns);
@@ -202,10 +256,27 @@ impl Estimator {
         self.slowness.suspect.is_some() || self.rtt_ns.suspect.is_some()
     }
 
+    /// Takes a new probe of the link into account, made because this [is unsure](Self::is_unsure).
+    /// One that shows another link takes the place of all before. One that shows the same changes
+    /// nothing: the far upload was a stall, or else the next one confirms it.
+    pub fn reconsider(&mut self, probed: Estimator) {
+        if let Some(load) = probed.cloud_load {
+            self.observe_load(load);
+        }
+        let burst_ns = |of: &Estimator| of.burst_bytes * of.slowness.value();
+        let same = !self.slowness.is_far(probed.slowness.value())
+            && !self.rtt_ns.is_far(probed.rtt_ns.value())
+            && !Smoothed::new(burst_ns(self), LEAST).is_far(burst_ns(&probed));
+        if !same {
+            *self = Estimator { cloud_load: self.cloud_load, ..probed };
+        }
+    }
+
     /// Takes the cloud host's report of its load into account; what is no load is ignored.
     pub fn observe_load(&mut self, load: f64) {
         if load.is_finite() && load >= 0.0 {
-            self.cloud_load += WEIGHT * (load - self.cloud_load);
+            let before = self.cloud_load.unwrap_or(load);
+            self.cloud_load = Some(before + WEIGHT * (load - before));
         }
     }
 
@@ -243,11 +314,15 @@ impl Smoothed {
         self.log.exp()
     }
 
+    fn is_far(&self, sample: f64) -> bool {
+        let difference = sample.max(1e-9).ln() - self.log;
+        difference.abs() > FAR.ln() && (sample - self.value()).abs() > self.least
+    }
+
     fn observe(&mut self, sample: f64) {
         let log = sample.max(1e-9).ln();
         let difference = log - self.log;
-        let far = difference.abs() > FAR.ln() && (sample - self.value()).abs() > self.least;
-        let side = far.then_some(difference > 0.0);
+        let side = self.is_far(sample).then_some(difference > 0.0);
         match side {
             None => {
                 self.samples += 1;
@@ -270,6 +345,7 @@ mod tests {
     fn an_impossible_environment_is_refused() {
         for (uplink, rtt, load) in [
             (0.0, 0.0, 0.0),
+            (1e-300, 0.0, 0.0),
             (-1.0, 0.0, 0.0),
             (f64::NAN, 0.0, 0.0),
             (f64::INFINITY, 0.0, 0.0),

@@ -1,5 +1,10 @@
 //! What can go wrong in this crate, a variant per cause.
 
+/// What helps where a profile is of no use.
+pub(crate) const MEASURE_ANEW: &str = "measure it again with this version of Seam";
+/// What helps where a plan is of no use.
+pub(crate) const PLAN_ANEW: &str = "plan anew with `seam plan`";
+
 /// Why a network, a profile, an environment or a word was refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -35,18 +40,26 @@ pub enum Error {
         /// What the system says.
         reason: std::io::Error,
     },
+    /// What a file holds was refused.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: Box<Error>,
+    },
     /// A document is no JSON, or its fields are not those of its schema.
-    #[error("{what} cannot be understood ({reason}): measure it again with this version of Seam")]
+    #[error("{what} cannot be understood ({reason}): {remedy}")]
     Malformed {
         /// Which document.
         what: &'static str,
         /// Where and why.
         reason: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// A document has another schema or version.
-    #[error(
-        "{what} has the schema {found:?}, this version of Seam reads {expected:?}: measure it again"
-    )]
+    #[error("{what} has the schema {found:?}, this version of Seam reads {expected:?}: {remedy}")]
     Schema {
         /// Which document.
         what: &'static str,
@@ -54,7 +67,12 @@ pub enum Error {
         found: String,
         /// What it should say.
         expected: &'static str,
+        /// What to do.
+        remedy: &'static str,
     },
+    /// A plan chooses a point that its table lacks.
+    #[error("the plan chooses {0:?}, which it does not list: {PLAN_ANEW}")]
+    Unlisted(String),
     /// A field holds a value that no measurement gives.
     #[error("{what}: {field} is {value}, but must be {must_be}: measure it again")]
     Nonsense {

@@ -5,8 +5,8 @@
 //! What is measured at the points is kept exactly: at every point the general cut's total is that of
 //! the plan. Between two points the measured difference is spread over the steps, on the edge by
 //! their own measured times, in the cloud, where only whole tails were timed, by multiply-accumulates.
-//! A tensor that is no point's boundary crosses raw, with the largest header and the mean encoding
-//! per byte of the points, and gains nothing by the uplink's burst: several tensors would share it,
+//! A tensor that is no point's boundary crosses raw, since nobody measured how it would shrink, with
+//! the largest header and the mean encoding per byte of the points, and gains nothing by the uplink's burst: several tensors would share it,
 //! and the price of each would depend on the others.
 
 use std::fmt;
@@ -21,7 +21,7 @@ use crate::cut::{CostGraph, CostNode, CostTensor, Cut, Place};
 use crate::layer_graph::Value;
 use crate::partition::Objective;
 use crate::plan::Request;
-use crate::prediction::{MeasuredPoint, Prediction, crossings, predict};
+use crate::prediction::{MeasuredPoint, Prediction, predict};
 use crate::units::show_bytes;
 
 /// The least of all splits of a model's steps.
@@ -99,9 +99,7 @@ struct Priced {
 impl Priced {
     fn new(graph: &Graph, request: &Request, measured: &[MeasuredPoint]) -> Result<Priced, Error> {
         let Request { outline, edge, environment, objective, constraints, .. } = request;
-        // Raw: nothing is known of how a tensor inside a block would shrink.
-        let raw = |point| crossings(point, environment).next();
-        let at: Vec<Prediction> = measured.iter().filter_map(raw).collect();
+        let at: Vec<Prediction> = measured.iter().map(|p| predict(p, environment)).collect();
         let (Some(last), Some(deepest)) = (measured.last(), at.last()) else {
             return Err(Error::NoPoint(objective.name()));
         };
@@ -124,7 +122,7 @@ impl Priced {
         }
 
         let boundary = |name: &str| graph.point(name).map(|point| graph.boundary(point));
-        let uplink = Uplink::new(measured, &at, environment.uplink_bytes_per_s, request);
+        let uplink = Uplink::new(measured, environment.uplink_bytes_per_s, request);
         let mut tensors = Vec::new();
         let mut costs = Vec::new();
         for id in (0..graph.tensors.len() as u32).map(TensorId) {
@@ -207,12 +205,7 @@ struct Uplink {
 }
 
 impl Uplink {
-    fn new(
-        measured: &[MeasuredPoint],
-        at: &[Prediction],
-        bytes_per_s: f64,
-        request: &Request,
-    ) -> Uplink {
+    fn new(measured: &[MeasuredPoint], bytes_per_s: f64, request: &Request) -> Uplink {
         let raw = |name: &str| {
             let point = request.edge.points.iter().find(|point| point.name == name);
             point.map_or(0, |point| point.raw_bytes) as f64
@@ -220,8 +213,7 @@ impl Uplink {
         let headers = measured.iter().map(|point| point.bytes as f64 - raw(&point.name));
         let (encode_ns, bytes) = measured
             .iter()
-            .zip(at)
-            .fold((0.0, 0.0), |(ns, bytes), (p, at)| (ns + at.encode_ns, bytes + raw(&p.name)));
+            .fold((0.0, 0.0), |(ns, bytes), p| (ns + p.encode_ns, bytes + raw(&p.name)));
         Uplink {
             header_bytes: headers.fold(0.0, f64::max),
             encode_ns_per_byte: encode_ns / f64::max(bytes, 1.0),

@@ -53,7 +53,7 @@ pub mod plan;
 pub mod prediction;
 pub mod profile;
 pub mod units;
-mod warnings;
+pub mod warnings;
 pub mod work;
 
 pub use candidates::{Candidate, candidates};

@@ -12,6 +12,7 @@ use crate::Error;
 use crate::compression::CodecChoice;
 use crate::constraints::{Constraints, Exclusion};
 use crate::environment::Environment;
+use crate::error::PLAN_ANEW;
 use crate::general::GeneralCut;
 use crate::outline::Outline;
 use crate::partition::{Objective, algorithm1};
@@ -23,7 +24,7 @@ use crate::warnings;
 /// Schema of [`Plan`].
 pub const PLAN_SCHEMA: &str = "seam.plan/1";
 
-const DOCUMENT: Document = Document { what: "the plan", schema: PLAN_SCHEMA };
+const DOCUMENT: Document = Document { what: "the plan", schema: PLAN_SCHEMA, remedy: PLAN_ANEW };
 
 /// What a plan is made from, and what for.
 #[derive(Clone, Debug)]
@@ -201,7 +202,7 @@ impl Plan {
         plan.environment.check()?;
         for name in plan.best.iter().chain([&plan.chosen, &plan.fastest]) {
             if plan.point(name).is_none() {
-                return Err(Error::MissingPoint { what: DOCUMENT.what, point: name.clone() });
+                return Err(Error::Unlisted(name.clone()));
             }
         }
         Ok(plan)
@@ -212,7 +213,7 @@ impl Plan {
     /// # Errors
     /// As [`Plan::from_json`], or the file cannot be read.
     pub fn read(path: &Path) -> Result<Plan, Error> {
-        Plan::from_json(&profile::read(path)?)
+        profile::read(path, Plan::from_json)
     }
 
     /// The JSON that [`Plan::from_json`] reads; the same bytes for the same plan.

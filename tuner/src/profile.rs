@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
+use crate::error::MEASURE_ANEW;
 use crate::work::Work;
 
 /// Schema of [`Profile`].
@@ -232,8 +233,7 @@ impl Profile {
     /// # Errors
     /// It is no JSON, has another schema, lacks a field or holds a value out of its range.
     pub fn from_json(json: &[u8]) -> Result<Profile, Error> {
-        let profile: Profile =
-            parse(json, Document { what: "the edge profile", schema: PROFILE_SCHEMA })?;
+        let profile: Profile = parse(json, Document::measured("the edge profile", PROFILE_SCHEMA))?;
         profile.check()?;
         Ok(profile)
     }
@@ -243,7 +243,7 @@ impl Profile {
     /// # Errors
     /// As [`Profile::from_json`], or the file cannot be read.
     pub fn read(path: &Path) -> Result<Profile, Error> {
-        Profile::from_json(&read(path)?)
+        read(path, Profile::from_json)
     }
 
     /// The JSON that [`Profile::from_json`] reads; the same bytes for the same profile.
@@ -326,7 +326,7 @@ impl CloudProfile {
     /// # Errors
     /// It is no JSON, has another schema, lacks a field or holds a value out of its range.
     pub fn from_json(json: &[u8]) -> Result<CloudProfile, Error> {
-        let document = Document { what: "the cloud profile", schema: CLOUD_PROFILE_SCHEMA };
+        let document = Document::measured("the cloud profile", CLOUD_PROFILE_SCHEMA);
         let profile: CloudProfile = parse(json, document)?;
         profile.check()?;
         Ok(profile)
@@ -337,7 +337,7 @@ impl CloudProfile {
     /// # Errors
     /// As [`CloudProfile::from_json`], or the file cannot be read.
     pub fn read(path: &Path) -> Result<CloudProfile, Error> {
-        CloudProfile::from_json(&read(path)?)
+        read(path, CloudProfile::from_json)
     }
 
     /// The JSON that [`CloudProfile::from_json`] reads; the same bytes for the same profile.
@@ -450,15 +450,25 @@ pub(crate) fn to_json(value: &impl Serialize) -> String {
     json.expect("profiles and plans have string keys only") + "\n"
 }
 
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|reason| Error::Read { path: path.display().to_string(), reason })
+pub(crate) fn read<T>(path: &Path, parse: fn(&[u8]) -> Result<T, Error>) -> Result<T, Error> {
+    let name = || path.display().to_string();
+    let json = std::fs::read(path).map_err(|reason| Error::Read { path: name(), reason })?;
+    parse(&json).map_err(|reason| Error::File { path: name(), reason: Box::new(reason) })
 }
 
-/// What a document is called in errors, and the schema that it must have.
+/// What a document is called in errors, the schema that it must have, and what helps where it is
+/// refused.
 #[derive(Clone, Copy)]
 pub(crate) struct Document {
     pub(crate) what: &'static str,
     pub(crate) schema: &'static str,
+    pub(crate) remedy: &'static str,
+}
+
+impl Document {
+    const fn measured(what: &'static str, schema: &'static str) -> Document {
+        Document { what, schema, remedy: MEASURE_ANEW }
+    }
 }
 
 /// Reads a document: its schema first, so that another version is called by its name and not by
@@ -468,11 +478,11 @@ pub(crate) fn parse<T: DeserializeOwned>(json: &[u8], document: Document) -> Res
     struct Header {
         schema: String,
     }
-    let Document { what, schema } = document;
-    let malformed = |e: serde_json::Error| Error::Malformed { what, reason: e.to_string() };
+    let Document { what, schema, remedy } = document;
+    let malformed = |e: serde_json::Error| Error::Malformed { what, reason: e.to_string(), remedy };
     let header: Header = serde_json::from_slice(json).map_err(malformed)?;
     if header.schema != schema {
-        return Err(Error::Schema { what, found: header.schema, expected: schema });
+        return Err(Error::Schema { what, found: header.schema, expected: schema, remedy });
     }
     serde_json::from_slice(json).map_err(malformed)
 }

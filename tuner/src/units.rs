@@ -48,14 +48,15 @@ pub fn bytes(text: &str) -> Result<u64, Error> {
     Ok(value.round() as u64)
 }
 
-/// Bytes per second of a rate such as `250KiB/s` or `2Mbit/s`; positive.
+/// Bytes per second of a rate such as `250KiB/s` or `2Mbit/s`; at least 1.
 ///
 /// # Errors
-/// The unit is unknown or missing, or the number not positive or not finite.
+/// The unit is unknown or missing, or the rate below one byte a second or not finite.
 pub fn rate(text: &str) -> Result<f64, Error> {
     let value = quantity(text, "rate", RATES, RATE_NAMES)?;
-    if value <= 0.0 {
-        return Err(Error::Range { text: text.into(), quantity: "rate", must_be: "above zero" });
+    if value < 1.0 {
+        let must_be = "at least one byte a second";
+        return Err(Error::Range { text: text.into(), quantity: "rate", must_be });
     }
     Ok(value)
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use seam_kernels::Isa;
-use seam_runtime::{Model, Options, Session};
+use seam_runtime::{Codec, Model, Options, Session};
 use seam_tuner::measure::{self, Effort};
 use seam_tuner::nnls::nnls;
-use seam_tuner::profile::{ModelRef, StepProfile, TailProfile, Times};
+use seam_tuner::profile::{CodecEncoding, ModelRef, StepProfile, TailProfile, Times};
 use seam_tuner::{
     CloudProfile, CostModel, Environment, Error, Objective, Outline, Plan, Profile, Request, Work,
     estimate,
@@ -358,6 +358,12 @@ fn a_plan_marks_estimates_and_warns_of_them_and_of_other_versions() {
     assert!(warning.contains("2 points") && warning.contains("conv2"), "{warning}");
     assert_eq!(estimated.inputs.fitted_from, [measured.sha256()]);
     assert_eq!(Plan::from_json(estimated.to_json().as_bytes()).unwrap(), estimated);
+
+    let (codec, encode_ns) = (Codec::Zstd, Times::exactly(1e4));
+    measured.points[1].codecs = vec![CodecEncoding { codec, bytes: 100, encode_ns }];
+    let coded = plan(&estimate::edge(&model, Some(&measured), &[]).unwrap(), &tails);
+    assert_eq!(coded.warnings.len(), 2, "{:?}", coded.warnings);
+    assert!(coded.warnings[1].starts_with("boundaries from conv2 on are planned to cross raw"));
 
     let mut whole = self::measured(Model::from_bytes(convolutions(3)).unwrap());
     whole.method.met = true;

@@ -248,7 +248,8 @@ fn a_plan_that_chooses_what_it_does_not_list_is_refused() {
         let mut json: Value = serde_json::from_str(&plan().to_json()).unwrap();
         json[field] = json!("conv9");
         let error = Plan::from_json(json.to_string().as_bytes()).unwrap_err();
-        assert!(matches!(error, Error::MissingPoint { .. }), "{error}");
+        assert!(matches!(error, Error::Unlisted(_)), "{error}");
+        assert!(error.to_string().contains("\"conv9\"") && error.to_string().contains("plan anew"));
     }
 }
 

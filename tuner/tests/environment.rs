@@ -28,6 +28,19 @@ fn a_probe_finds_rate_and_burst() {
     }
 }
 
+/// A bucket takes in as much during the round trip as the small uploads have.
+#[test]
+fn a_long_round_trip_is_no_rate() {
+    for rtt_ns in [2e8, 6e8] {
+        for rate in [70e3, 1e6] {
+            let probe = Link::new(rate, 16384.0, rtt_ns, 0.0).probe();
+            let found = Estimator::new(&probe).unwrap().environment();
+            assert!(near(found.uplink_bytes_per_s, rate, 1e-6), "{rate} {rtt_ns}: {found:?}");
+            assert!((found.burst_bytes - 16384.0).abs() < 1.0, "{rate} {rtt_ns}: {found:?}");
+        }
+    }
+}
+
 #[test]
 fn one_stall_in_a_probe_moves_the_rate_little() {
     let mut probe = Link::new(70e3, 16384.0, 2e5, 0.0).probe();
@@ -119,6 +132,32 @@ fn a_burst_that_is_gone_makes_the_estimate_unsure() {
 }
 
 #[test]
+fn a_probe_in_doubt_replaces_another_link_and_keeps_the_same() {
+    let (mut link, mut estimator) = link(0.0);
+    let steady = estimator.environment();
+    let upload = link.upload(150_000, REST);
+    let far = Upload { ns: upload.ns * 10.0, ..upload };
+    estimator.observe(&far);
+    estimator.reconsider(Estimator::new(&link.probe()).unwrap());
+    assert_eq!(estimator.environment(), steady, "a stall");
+    assert!(estimator.is_unsure());
+    // Uploads of that size do take longer than a probe's: they count.
+    estimator.observe(&far);
+    assert!(!estimator.is_unsure());
+    assert!(near(estimator.environment().uplink_bytes_per_s, 25e3, 0.1));
+    for (rate, burst) in [(1e6, 16384.0), (1e6, 65536.0), (70e3, 0.0)] {
+        let mut other = Link::new(rate, burst, 3e5, 0.0);
+        let mut probed = Estimator::new(&other.probe()).unwrap();
+        probed.observe_load(1.0);
+        estimator.reconsider(probed);
+        let found = estimator.environment();
+        assert!(near(found.uplink_bytes_per_s, rate, 1e-6), "{found:?}");
+        assert!((found.burst_bytes - burst).abs() < 1.0, "{found:?}");
+        assert_eq!(found.cloud_load, 1.0, "it is not part of the link");
+    }
+}
+
+#[test]
 fn on_a_fast_link_the_machines_own_pauses_are_no_burst() {
     let upload = |bytes, ns| Upload { bytes, ns, rested_ns: 0.0 };
     // One gigabyte a second; the first upload happens to be quick.
@@ -149,7 +188,9 @@ fn load_is_smoothed_and_nonsense_ignored() {
     }
     assert_eq!(estimator.environment().cloud_load, 0.0);
     estimator.observe_load(2.0);
-    assert!((estimator.environment().cloud_load - 0.4).abs() < 1e-9);
+    assert_eq!(estimator.environment().cloud_load, 2.0, "nothing was known before");
+    estimator.observe_load(1.0);
+    assert!((estimator.environment().cloud_load - 1.8).abs() < 1e-9);
     for _ in 0..50 {
         estimator.observe_load(2.0);
     }
@@ -182,7 +223,9 @@ impl Run {
     /// Decides, then uploads the boundary, or a probe where nothing crosses.
     fn image(&mut self) -> usize {
         let environment = self.estimator.environment();
-        let point = self.hysteresis.decide(&self.points, &environment, Objective::Fastest).unwrap();
+        let choice =
+            self.hysteresis.decide(&self.points, &environment, Objective::Fastest).unwrap();
+        let point = choice.point;
         self.moves += usize::from(self.present.is_some_and(|present| present != point));
         self.present = Some(point);
         let bytes = match self.points[point].bytes {

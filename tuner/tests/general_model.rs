@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use seam_kernels::{ConvGeometry, Shape, Window};
 use seam_runtime::graph::{Candidate, Element, Graph, Op, Step, StepData, Tensor, TensorId};
-use seam_runtime::{Model, writer};
+use seam_runtime::{Codec, Model, writer};
 use seam_tuner::constraints::{Pin, Side};
 use seam_tuner::general::{GeneralCut, general_cut};
 use seam_tuner::prediction::predict;
-use seam_tuner::profile::{CloudProfile, Profile, Times};
+use seam_tuner::profile::{CloudProfile, CodecDecoding, CodecEncoding, Profile, Times};
 use seam_tuner::{Constraints, Environment, Error, Objective, Outline, Plan, Request};
 
 mod common;
@@ -134,6 +134,9 @@ fn profiles(model: &Model, (edge_us, tail_us): Cost) -> (Profile, CloudProfile) 
     (edge, cloud)
 }
 
+/// Points with a codec: bytes that it leaves to cross, nanoseconds of encoding and decoding.
+const CODED: [(usize, u64, f64, f64); 2] = [(1, 1500, 40_000.0, 9000.0), (2, 300, 9000.0, 2000.0)];
+
 struct Case {
     model: Model,
     outline: Outline,
@@ -146,6 +149,19 @@ impl Case {
         let model = model();
         let (edge, cloud) = profiles(&model, cost);
         Case { outline: Outline::of(&model).unwrap(), model, edge, cloud }
+    }
+
+    /// [`Case::new`] with a codec at the points inside of the network.
+    fn coded(cost: Cost) -> Case {
+        let mut case = Case::new(cost);
+        for (point, bytes, encode_ns, decode_ns) in CODED {
+            let (codec, times) = (Codec::Zstd, Times::exactly);
+            case.edge.points[point].codecs =
+                vec![CodecEncoding { codec, bytes, encode_ns: times(encode_ns) }];
+            case.cloud.points[point].codecs =
+                vec![CodecDecoding { codec, decode_ns: times(decode_ns) }];
+        }
+        case
     }
 
     fn request(
@@ -192,8 +208,18 @@ fn cost(case: &Case, environment: &Environment, on_edge: &[bool; 6]) -> Option<f
             return None;
         }
         if here && readers.contains(&false) {
-            let bytes = tensor.shape.len() as f64;
-            total += bytes * 2.0 + (bytes + HEADER as f64) / environment.uplink_bytes_per_s * 1e9;
+            let (bytes, ns_per_byte) =
+                (tensor.shape.len() as f64, 1e9 / environment.uplink_bytes_per_s);
+            let raw = bytes * 2.0 + (bytes + HEADER as f64) * ns_per_byte;
+            let coded = CODED.iter().filter(|&&(point, ..)| {
+                graph.boundary(graph.point(POINTS[point]).unwrap()) == id
+                    && !case.edge.points[point].codecs.is_empty()
+            });
+            let coded = coded.map(|&(_, bytes, encode_ns, decode_ns)| {
+                let decode_ns = decode_ns * (1.0 + environment.cloud_load);
+                encode_ns + decode_ns + bytes as f64 * ns_per_byte
+            });
+            total += coded.fold(raw, f64::min);
         }
     }
     Some(total)
@@ -216,8 +242,9 @@ proptest! {
         kib_per_s in 1.0..5000.0f64,
         rtt in 0.0..1e7f64,
         load in 0.0..2.0f64,
+        coded in any::<bool>(),
     ) {
-        let case = Case::new(costs);
+        let case = if coded { Case::coded(costs) } else { Case::new(costs) };
         let environment = Environment::new(kib_per_s * 1024.0, rtt, load).unwrap();
         for objective in [Objective::Fastest, Objective::Best] {
             let request = case.request(environment, objective, Constraints::default());
@@ -241,8 +268,9 @@ proptest! {
         costs in any_cost(),
         kib_per_s in 1.0..5000.0f64,
         at in 0..4usize,
+        coded in any::<bool>(),
     ) {
-        let case = Case::new(costs);
+        let case = if coded { Case::coded(costs) } else { Case::new(costs) };
         let environment = Environment::new(kib_per_s * 1024.0, 3e6, 0.5).unwrap();
         let side = |i: usize| if i < STEPS[at] as usize { Side::Edge } else { Side::Cloud };
         let pins = case.outline.layers.iter().enumerate();
@@ -296,6 +324,18 @@ fn limits_and_depth_bind_it_too() {
     let min_depth = Some("merge".to_string());
     let deep = cut(Constraints { min_depth: min_depth.clone(), ..Constraints::default() });
     assert_eq!(deep.unwrap().edge_steps.len(), 5);
+    // A point has all of a block on one side; a general cut need not.
+    let pin = |layer: &str, side| Pin { layer: layer.into(), side };
+    let pins = vec![pin("left", Side::Edge), pin("right1", Side::Cloud)];
+    let split = Constraints { pins, ..Constraints::default() };
+    let request = case.request(environment, Objective::Best, split.clone());
+    assert!(matches!(Plan::new(&request), Err(Error::Constrained { .. })));
+    let split = cut(split).unwrap();
+    assert_eq!(
+        (split.point_ns, &split.edge_steps[..]),
+        (None, &["stem".into(), "left".into()][..])
+    );
+    assert!(split.to_string().contains("where no point is allowed"));
     let contradiction = cut(Constraints { min_depth, ..download });
     assert!(matches!(contradiction, Err(Error::Constrained { .. })), "{contradiction:?}");
     let nothing = Constraints { max_memory_bytes: Some(1), ..Constraints::default() };

@@ -76,11 +76,15 @@ struct Row {
     name: String,
     bytes: u64,
     predicted: Parts,
+    /// The total that the host predicted from the profiles made before any run.
+    planned: f64,
     /// The median of each part.
     measured: Parts,
     /// The medians of the rounds' errors, as parts of what was measured.
     total_error: f64,
     compute_error: f64,
+    /// The error of each round's total.
+    round_errors: Vec<f64>,
 }
 
 /// A run of every point, and what its parts took by themselves right before and behind it, in
@@ -213,30 +217,33 @@ impl Subject<'_> {
         }
         let network = self.edge.model.name.clone();
         eprintln!(" {network} at {}", units::show_rate(rate));
+        let (objective, codecs) = (Objective::Fastest, CodecChoice::None);
+        let hosts = self.client.plan(DEVICE, &network, environment, objective, codecs)?;
         let plan = self.plan(&done, environment)?;
         let plans: Vec<Plan> =
             done.chunks(1).map(|round| self.plan(round, environment)).collect::<Result<_>>()?;
         let rows = self.edge.points.iter().enumerate().map(|(i, point)| {
             let of = |plan: &Plan| plan.point(&point.name).map(predicted);
-            let errors = |part: fn(&Parts) -> f64| {
+            let errors = |part: fn(&Parts) -> f64| -> Vec<f64> {
                 let error = |(plan, round): (&Plan, &Round)| {
                     of(plan).map(|predicted| part(&predicted) / part(&round.runs[i]) - 1.0)
                 };
-                middle(plans.iter().zip(&done).filter_map(error).collect())
+                plans.iter().zip(&done).filter_map(error).collect()
             };
+            let round_errors = errors(|parts| parts.total);
             Ok(Row {
                 name: point.name.clone(),
                 bytes: plan.point(&point.name).map_or(0, |planned| planned.predicted.bytes),
                 predicted: of(&plan).context("a plan has all points")?,
+                planned: of(&hosts).context("a plan has all points")?.total,
                 measured: median(&done.iter().map(|round| round.runs[i]).collect::<Vec<_>>()),
-                total_error: errors(|parts| parts.total),
-                compute_error: errors(|parts| parts.edge + parts.cloud),
+                total_error: middle(round_errors.clone()),
+                compute_error: middle(errors(|parts| parts.edge + parts.cloud)),
+                round_errors,
             })
         });
         let rows: Vec<Row> = rows.collect::<Result<_>>()?;
-        let (objective, codecs) = (Objective::Fastest, CodecChoice::None);
-        let plan = self.client.plan(DEVICE, &network, environment, objective, codecs)?;
-        let chosen = rows.iter().position(|row| row.name == plan.chosen);
+        let chosen = rows.iter().position(|row| row.name == hosts.chosen);
         let chosen = chosen.context("a plan chooses of its points")?;
         let slower = |i: usize| {
             let in_round = |round: &Round| round.runs[chosen].total / round.runs[i].total - 1.0;
@@ -363,7 +370,7 @@ fn table(trial: &Trial) -> String {
     let mut text = format!(
         "\n### {} at {}\n\nprobed: {} after a burst of {}, {} round trip\n\n\
          | point | bytes | edge ms | upload ms | cloud ms | predicted ms | measured ms | error | \
-         edge + cloud error |\n|---|---|---|---|---|---|---|---|---|\n",
+         edge + cloud error | the host's plan ms |\n|---|---|---|---|---|---|---|---|---|---|\n",
         trial.network,
         units::show_rate(trial.rate),
         units::show_rate(environment.uplink_bytes_per_s),
@@ -375,7 +382,7 @@ fn table(trial: &Trial) -> String {
         let pair = |p: f64, m: f64| format!("{p:.1} / {m:.1}");
         let mark = if i == trial.chosen { " **chosen**" } else { "" };
         text += &format!(
-            "| {}{mark} | {} | {} | {} | {} | {:.1} | {:.1} | {:+.1} % | {:+.1} % |\n",
+            "| {}{mark} | {} | {} | {} | {} | {:.1} | {:.1} | {:+.1} % | {:+.1} % | {:.1} |\n",
             row.name,
             row.bytes,
             pair(p.edge, m.edge),
@@ -385,6 +392,7 @@ fn table(trial: &Trial) -> String {
             m.total,
             row.total_error * 100.0,
             row.compute_error * 100.0,
+            row.planned,
         );
     }
     text
@@ -414,14 +422,18 @@ fn summary(trials: &[Trial]) -> String {
         let worst = errors.iter().copied().fold(0.0, f64::max);
         let count = errors.len();
         format!(
-            "{what}: median {:.1} %, worst {:.1} % of {count} points\n",
+            "{what}: median {:.1} %, worst {:.1} % of {count}\n",
             middle(errors) * 100.0,
             worst * 100.0
         )
     };
+    let single = || rows().flat_map(|row| &row.round_errors).map(|error| error.abs()).collect();
+    let planned = |row: &Row| (row.planned / row.measured.total - 1.0).abs();
     text += "\n";
-    text += &line("error of the total", rows().map(|r| r.total_error.abs()).collect());
-    text += &line("error of edge + cloud", rows().map(|r| r.compute_error.abs()).collect());
+    text += &line("error of a point's total", rows().map(|r| r.total_error.abs()).collect());
+    text += &line("error of its edge + cloud", rows().map(|r| r.compute_error.abs()).collect());
+    text += &line("error of a single run's total", single());
+    text += &line("error of the host's plan, from before the runs", rows().map(planned).collect());
     text
 }
 

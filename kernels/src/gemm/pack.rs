@@ -51,7 +51,9 @@ impl Layout {
         let segment_groups = groups(segments);
         let vectors = g.group_outputs().div_ceil(K::LANES);
         let columns = vectors * K::LANES;
-        let skips_padding = segments > 1 && segments == rows && skipping_pays::<K>(g);
+        let panels = vectors.div_ceil(K::COLUMNS / K::LANES);
+        let skips_padding =
+            segments > 1 && segments == rows && skipping_pays::<K>(g, vectors, panels);
         let of_columns = 4 * g.groups * columns;
         let multipliers = of_columns * if skips_padding { 1 + segments } else { 1 };
         let first_panel = (multipliers + of_columns).next_multiple_of(64);
@@ -60,7 +62,7 @@ impl Layout {
             side_by_side,
             segment_groups,
             vectors,
-            panels: vectors.div_ceil(K::COLUMNS / K::LANES),
+            panels,
             columns,
             skips_padding,
             of_columns,
@@ -113,38 +115,50 @@ impl Layout {
         g: &ConvGeometry,
         rows: Range<usize>,
     ) -> impl Iterator<Item = Band> + use<> {
-        let whole = 0..self.segments;
-        let bands = self.skips_padding.then(|| bands(g, rows.clone()));
-        let one = (!self.skips_padding).then_some(Band { rows, segments: whole });
-        bands.into_iter().flatten().chain(one)
+        bands(g, rows, (!self.skips_padding).then_some(self.segments))
     }
 }
 
-fn bands(g: &ConvGeometry, rows: Range<usize>) -> impl Iterator<Item = Band> + use<> {
+/// The bands of `rows` of the output; one of `whole` segments, where that is given.
+fn bands(
+    g: &ConvGeometry,
+    mut rows: Range<usize>,
+    whole: Option<usize>,
+) -> impl Iterator<Item = Band> + use<> {
     let (window, input) = (g.window, g.input.h);
     let [kernel, stride, dilation, pad] =
         [window.kernel, window.stride, window.dilation, window.pad].map(|[of_rows, _]| of_rows);
     // Behind the last row whose window ends on the input.
     let last = (input + pad).checked_sub((kernel - 1) * dilation + 1);
     let behind = last.map_or(0, |last| last / stride + 1);
-    let mut start = rows.start;
     std::iter::from_fn(move || {
-        let segments = (start < rows.end).then(|| window.rows_on_input(input, start))?;
-        let end =
-            if segments.len() == kernel { behind.clamp(start + 1, rows.end) } else { start + 1 };
-        Some(Band { rows: std::mem::replace(&mut start, end)..end, segments })
+        // `rows` then starts behind `start`.
+        let start = rows.next()?;
+        let (segments, end) = match whole {
+            Some(segments) => (0..segments, rows.end),
+            None => match window.rows_on_input(input, start) {
+                all if all.len() == kernel => (all, behind.clamp(rows.start, rows.end)),
+                some => (some, rows.start),
+            },
+        };
+        rows.start = end;
+        Some(Band { rows: start..end, segments })
     })
 }
 
-/// Whether tiles that keep within bands take less time than tiles over all pixels: a tile takes as
-/// long as its rows and one more.
-fn skipping_pays<K: Kernel>(g: &ConvGeometry) -> bool {
-    let time = |Band { rows, segments }: Band| {
+/// Whether tiles that keep within bands take less time than tiles over all pixels: each vector of a
+/// tile takes as long as the tile's rows and one more.
+fn skipping_pays<K: Kernel>(g: &ConvGeometry, vectors: usize, panels: usize) -> bool {
+    // Vectors of a panel, and how many panels have one more.
+    let (narrow, wider) = (vectors / panels, vectors % panels);
+    let of_band = |Band { rows, segments }: Band| {
         let pixels = rows.len() * g.output.w;
-        (pixels + pixels.div_ceil(K::ROWS)) * segments.len()
+        let tiles = |vectors: usize| vectors * pixels.div_ceil(K::rows(vectors));
+        let tiles = (panels - wider) * tiles(narrow) + wider * tiles(narrow + 1);
+        (vectors * pixels + tiles) * segments.len()
     };
-    let all = Band { rows: 0..g.output.h, segments: 0..g.window.kernel[0] };
-    bands(g, 0..g.output.h).map(time).sum::<usize>() < time(all)
+    let time = |whole| bands(g, 0..g.output.h, whole).map(of_band).sum::<usize>();
+    time(None) < time(Some(g.window.kernel[0]))
 }
 
 /// Bytes that [`pack`] writes.

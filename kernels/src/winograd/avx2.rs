@@ -6,7 +6,8 @@ use std::arch::x86_64::*;
 use super::form::{Form, Vector};
 use super::input::{self, Input};
 use super::output::{self, Output};
-use super::{Kernel, PIXELS, Part, Product, Sums, Words};
+use super::x86::{self, MultiplyAdd};
+use super::{Kernel, PIXELS, Product, Sums, Words};
 use crate::gemm::with_rows;
 use crate::requantize::Requantize;
 use crate::requantize::x86::{Stage, store};
@@ -33,9 +34,9 @@ unsafe impl Kernel for Avx2 {
         unsafe {
             with_rows!(rows, [1 2 3 4 5 6], R => {
                 if job.half {
-                    product_avx2::<R, { R - 1 }, 1>(job, times)
+                    product::<R, { R - 1 }, 1>(job, times)
                 } else {
-                    product_avx2::<R, { R - 1 }, 2>(job, times)
+                    product::<R, { R - 1 }, 2>(job, times)
                 }
             })
         }
@@ -60,106 +61,20 @@ pub(super) unsafe fn output<K: Kernel, F: Form>(job: &Output) {
 }
 
 #[target_feature(enable = "avx2")]
-unsafe fn product_avx2<const R: usize, const S: usize, const V: usize>(
+unsafe fn product<const R: usize, const S: usize, const V: usize>(
     job: &Product,
     times: [usize; 2],
 ) {
     // SAFETY: the caller's.
-    unsafe { product::<Avx2, R, S, V>(job, times) }
+    unsafe { x86::product::<Avx2, R, S, V>(job, times) }
 }
 
-/// Eight sums of two products.
-///
-/// # Safety
-/// `multiply_add` needs no instruction that the callers of [`product`] were not compiled for.
-pub(super) unsafe trait MultiplyAdd: Kernel {
-    /// # Safety
-    /// The CPU has the instructions.
-    unsafe fn multiply_add(sums: __m256i, codes: __m256i, weights: __m256i) -> __m256i;
-}
-
-// SAFETY: AVX2, as `product_avx2` is compiled for.
+// SAFETY: AVX2, as `product` is compiled for.
 unsafe impl MultiplyAdd for Avx2 {
     #[inline(always)]
-    unsafe fn multiply_add(sums: __m256i, codes: __m256i, weights: __m256i) -> __m256i {
+    unsafe fn multiply_add(sums: I32x8, codes: I32x8, weights: I32x8) -> I32x8 {
         // SAFETY: the caller's.
-        unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(codes, weights)) }
-    }
-}
-
-/// Multiplies panels by the instructions of `M`: register tiles of `R` rows, then of `S`, so many.
-///
-/// # Safety
-/// The contract of [`Kernel`], and the caller is compiled for the instructions.
-#[inline(always)]
-pub(super) unsafe fn product<M: MultiplyAdd, const R: usize, const S: usize, const V: usize>(
-    job: &Product,
-    times: [usize; 2],
-) {
-    // SAFETY: the caller's; fetching reads nothing.
-    unsafe {
-        // Elements of the next part's weights that are fetched with each pair.
-        let fetched = 16 * V / (times[0] + times[1]);
-        for position in 0..job.sets.len() {
-            for panel in 0..job.panels {
-                let Part { mut a, b, mut next, start, mut to } = job.part::<M>(position, panel);
-                let mut starts = [_mm256_setzero_si256(); V];
-                if let Some(start) = start {
-                    for (v, starts) in starts.iter_mut().enumerate() {
-                        *starts = _mm256_loadu_si256(start.add(8 * v).cast());
-                    }
-                }
-                for _ in 0..times[0] {
-                    tiles::<M, R, V>(job, a, b, starts, to, next, fetched);
-                    next = next.wrapping_add(job.pairs * fetched);
-                    (a, to) = (a.add(R * job.a_tile), to.add(R * job.to_tile));
-                }
-                for _ in 0..times[1] {
-                    tiles::<M, S, V>(job, a, b, starts, to, next, fetched);
-                    next = next.wrapping_add(job.pairs * fetched);
-                    (a, to) = (a.wrapping_add(S * job.a_tile), to.wrapping_add(S * job.to_tile));
-                }
-            }
-        }
-    }
-}
-
-/// One register tile of a part.
-///
-/// # Safety
-/// As [`product`].
-#[inline(always)]
-unsafe fn tiles<M: MultiplyAdd, const R: usize, const V: usize>(
-    job: &Product,
-    a: *const i16,
-    mut b: *const i16,
-    start: [__m256i; V],
-    to: *mut i32,
-    mut next: *const i16,
-    fetched: usize,
-) {
-    // SAFETY: the caller's; fetching reads nothing.
-    unsafe {
-        let a: [*const i16; R] = std::array::from_fn(|r| a.add(r * job.a_tile));
-        let mut sums = [start; R];
-        for pair in 0..job.pairs {
-            _mm_prefetch::<_MM_HINT_T0>(next.cast());
-            next = next.wrapping_add(fetched);
-            let w: [_; V] = std::array::from_fn(|v| _mm256_loadu_si256(b.add(16 * v).cast()));
-            b = b.add(16 * V);
-            for (a, row) in a.iter().zip(&mut sums) {
-                let codes = a.add(2 * pair).cast::<i32>().read_unaligned();
-                let codes = _mm256_set1_epi32(codes);
-                for (sum, w) in row.iter_mut().zip(w) {
-                    *sum = M::multiply_add(*sum, codes, w);
-                }
-            }
-        }
-        for (r, row) in sums.into_iter().enumerate() {
-            for (v, sum) in row.into_iter().enumerate() {
-                _mm256_storeu_si256(to.add(r * job.to_tile + 8 * v).cast(), sum);
-            }
-        }
+        unsafe { I32x8(_mm256_add_epi32(sums.0, _mm256_madd_epi16(codes.0, weights.0))) }
     }
 }
 
@@ -213,7 +128,7 @@ unsafe impl Words for I16x16 {
 
 /// Eight i32.
 #[derive(Clone, Copy)]
-pub(crate) struct I32x8(__m256i);
+pub(crate) struct I32x8(pub(super) __m256i);
 
 // SAFETY: AVX2, as the kernels that use it are compiled for.
 unsafe impl Vector for I32x8 {
@@ -251,6 +166,18 @@ unsafe impl Sums for I32x8 {
     unsafe fn load(from: *const i32) -> Self {
         // SAFETY: the caller's.
         unsafe { I32x8(_mm256_loadu_si256(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(value: i32) -> Self {
+        // SAFETY: the caller's.
+        unsafe { I32x8(_mm256_set1_epi32(value)) }
+    }
+
+    #[inline(always)]
+    unsafe fn write(self, to: *mut i32) {
+        // SAFETY: the caller's.
+        unsafe { _mm256_storeu_si256(to.cast(), self.0) }
     }
 
     #[inline(always)]

@@ -8,7 +8,8 @@ use super::avx2::{self, I16x16};
 use super::form::{Form, Vector};
 use super::input::Input;
 use super::output::{self, Output};
-use super::{Kernel, PIXELS, Part, Product, Sums};
+use super::x86::{self, MultiplyAdd};
+use super::{Kernel, PIXELS, Product, Sums};
 use crate::gemm::avx512vnni::requantize;
 use crate::gemm::with_rows;
 use crate::requantize::Requantize;
@@ -54,97 +55,32 @@ unsafe impl Kernel for Avx512Vnni {
     }
 }
 
-/// Multiplies panels: register tiles of `R` rows, then of `S`, so many.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn product<const R: usize, const S: usize, const V: usize>(
     job: &Product,
     times: [usize; 2],
 ) {
-    // SAFETY: the contract of `Kernel`; fetching reads nothing.
-    unsafe {
-        // Elements of the next part's weights that are fetched with each pair.
-        let fetched = 32 * V / (times[0] + times[1]);
-        for position in 0..job.sets.len() {
-            for panel in 0..job.panels {
-                let Part { mut a, b, mut next, start, mut to } =
-                    job.part::<Avx512Vnni>(position, panel);
-                let mut starts = [_mm512_setzero_si512(); V];
-                if let Some(start) = start {
-                    for (v, starts) in starts.iter_mut().enumerate() {
-                        *starts = _mm512_loadu_si512(start.add(16 * v).cast());
-                    }
-                }
-                for _ in 0..times[0] {
-                    tiles::<R, V>(job, a, b, starts, to, next, fetched);
-                    next = next.wrapping_add(job.pairs * fetched);
-                    (a, to) = (a.add(R * job.a_tile), to.add(R * job.to_tile));
-                }
-                for _ in 0..times[1] {
-                    tiles::<S, V>(job, a, b, starts, to, next, fetched);
-                    next = next.wrapping_add(job.pairs * fetched);
-                    (a, to) = (a.wrapping_add(S * job.a_tile), to.wrapping_add(S * job.to_tile));
-                }
-            }
-        }
-    }
+    // SAFETY: the caller's.
+    unsafe { x86::product::<Avx512Vnni, R, S, V>(job, times) }
 }
 
-/// One register tile of a part.
-///
-/// # Safety
-/// As [`product`].
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn tiles<const R: usize, const V: usize>(
-    job: &Product,
-    a: *const i16,
-    mut b: *const i16,
-    start: [__m512i; V],
-    to: *mut i32,
-    mut next: *const i16,
-    fetched: usize,
-) {
-    // SAFETY: the caller's; fetching reads nothing.
-    unsafe {
-        let a: [*const i16; R] = std::array::from_fn(|r| a.add(r * job.a_tile));
-        let mut sums = [start; R];
-        for pair in 0..job.pairs {
-            _mm_prefetch::<_MM_HINT_T0>(next.cast());
-            next = next.wrapping_add(fetched);
-            let mut w = [_mm512_setzero_si512(); V];
-            for (v, w) in w.iter_mut().enumerate() {
-                *w = _mm512_loadu_si512(b.add(32 * v).cast());
-            }
-            b = b.add(32 * V);
-            for (a, row) in a.iter().zip(&mut sums) {
-                let codes = a.add(2 * pair).cast::<i32>().read_unaligned();
-                let codes = _mm512_set1_epi32(codes);
-                for (sum, w) in row.iter_mut().zip(w) {
-                    multiply_add(sum, codes, w);
-                }
-            }
+// SAFETY: AVX512-VNNI, as `product` is compiled for.
+unsafe impl MultiplyAdd for Avx512Vnni {
+    /// `_mm512_dpwssd_epi32`, which the compiler likes to take apart into `vpmaddwd` and `vpaddd`.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    unsafe fn multiply_add(mut sums: I32x16, codes: I32x16, weights: I32x16) -> I32x16 {
+        // SAFETY: registers alone are read and written.
+        unsafe {
+            asm!(
+                "vpdpwssd {sums}, {codes}, {weights}",
+                sums = inout(zmm_reg) sums.0,
+                codes = in(zmm_reg) codes.0,
+                weights = in(zmm_reg) weights.0,
+                options(pure, nomem, nostack, preserves_flags),
+            )
         }
-        for (r, row) in sums.into_iter().enumerate() {
-            for (v, sum) in row.into_iter().enumerate() {
-                _mm512_storeu_si512(to.add(r * job.to_tile + 16 * v).cast(), sum);
-            }
-        }
-    }
-}
-
-/// `_mm512_dpwssd_epi32`, which the compiler likes to take apart into `vpmaddwd` and `vpaddd`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512vnni")]
-fn multiply_add(sums: &mut __m512i, codes: __m512i, weights: __m512i) {
-    // SAFETY: registers alone are read and written.
-    unsafe {
-        asm!(
-            "vpdpwssd {sums}, {codes}, {weights}",
-            sums = inout(zmm_reg) *sums,
-            codes = in(zmm_reg) codes,
-            weights = in(zmm_reg) weights,
-            options(pure, nomem, nostack, preserves_flags),
-        )
+        sums
     }
 }
 
@@ -173,7 +109,8 @@ unsafe impl Vector for I32x16 {
     }
 }
 
-// SAFETY: AVX-512 F, BW and VL, as the kernels that use it are compiled for; 64 bytes are read.
+// SAFETY: AVX-512 F, BW and VL, as the kernels that use it are compiled for; 64 bytes are read and
+// written.
 unsafe impl Sums for I32x16 {
     const LANES: usize = 16;
     type Stage = Requantize;
@@ -187,6 +124,18 @@ unsafe impl Sums for I32x16 {
     unsafe fn load(from: *const i32) -> Self {
         // SAFETY: the caller's.
         unsafe { I32x16(_mm512_loadu_si512(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(value: i32) -> Self {
+        // SAFETY: the caller's.
+        unsafe { I32x16(_mm512_set1_epi32(value)) }
+    }
+
+    #[inline(always)]
+    unsafe fn write(self, to: *mut i32) {
+        // SAFETY: the caller's.
+        unsafe { _mm512_storeu_si512(to.cast(), self.0) }
     }
 
     #[inline(always)]

@@ -1,12 +1,12 @@
 //! AVX-VNNI: `vpdpwssd` on 256-bit registers, `vpmaddwd` and `vpaddd` in one.
 
 use std::arch::asm;
-use std::arch::x86_64::*;
 
-use super::avx2::{self, I16x16, I32x8, MultiplyAdd, ROWS};
+use super::avx2::{self, I16x16, I32x8, ROWS};
 use super::form::Form;
 use super::input::Input;
 use super::output::Output;
+use super::x86::{self, MultiplyAdd};
 use super::{Kernel, Product};
 use crate::gemm::with_rows;
 
@@ -49,7 +49,7 @@ unsafe fn product<const R: usize, const S: usize, const V: usize>(
     times: [usize; 2],
 ) {
     // SAFETY: the caller's.
-    unsafe { avx2::product::<AvxVnni, R, S, V>(job, times) }
+    unsafe { x86::product::<AvxVnni, R, S, V>(job, times) }
 }
 
 // SAFETY: AVX-VNNI, as `product` is compiled for.
@@ -58,14 +58,14 @@ unsafe impl MultiplyAdd for AvxVnni {
     /// `vpaddd`.
     #[inline]
     #[target_feature(enable = "avx2,avxvnni")]
-    unsafe fn multiply_add(mut sums: __m256i, codes: __m256i, weights: __m256i) -> __m256i {
+    unsafe fn multiply_add(mut sums: I32x8, codes: I32x8, weights: I32x8) -> I32x8 {
         // SAFETY: registers alone are read and written.
         unsafe {
             asm!(
                 "{{vex}} vpdpwssd {sums}, {codes}, {weights}",
-                sums = inout(ymm_reg) sums,
-                codes = in(ymm_reg) codes,
-                weights = in(ymm_reg) weights,
+                sums = inout(ymm_reg) sums.0,
+                codes = in(ymm_reg) codes.0,
+                weights = in(ymm_reg) weights.0,
                 options(pure, nomem, nostack, preserves_flags),
             )
         }

@@ -79,6 +79,8 @@ pub(crate) mod form;
 mod input;
 mod output;
 pub(crate) mod pack;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use crate::ConvGeometry;
 use crate::requantize::Requantize;
@@ -259,6 +261,14 @@ pub(crate) unsafe trait Sums: Vector {
     /// # Safety
     /// `from` may be read for that many elements, and the CPU has the instructions.
     unsafe fn load(from: *const i32) -> Self;
+    /// `value` in every lane: a sum, or a pair of i16.
+    ///
+    /// # Safety
+    /// The CPU has the instructions.
+    unsafe fn splat(value: i32) -> Self;
+    /// # Safety
+    /// `to` may be written for that many elements, and the CPU has the instructions.
+    unsafe fn write(self, to: *mut i32);
     /// `(self * factor) >> shift`.
     ///
     /// # Safety

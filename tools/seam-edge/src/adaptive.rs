@@ -2,8 +2,8 @@
 //! environment as the uploads so far show it.
 //!
 //! Every upload is a sample. While none tells of the rate (all of the network runs here, or the
-//! boundary fits into the uplink's burst), a small probe every few seconds takes its place. An
-//! upload that took far more or less than it should have has the link probed anew. A host that is
+//! boundary fits into the uplink's burst), a small probe every so often takes its place. An upload
+//! that took far more or less than it should have has the link probed anew. A host that is
 //! out of reach leaves all of the work to the board until it is back.
 
 use std::sync::Arc;
@@ -14,13 +14,15 @@ use seam_runtime::preprocess::Pixels;
 use seam_runtime::{Codec, Model, Options};
 use seam_tuner::environment::Upload;
 use seam_tuner::prediction::measured_points;
-use seam_tuner::profile::ModelRef;
+use seam_tuner::profile::{Device, ModelRef};
 use seam_tuner::{CodecChoice, Environment, Estimator, Hysteresis, MeasuredPoint, Objective};
 
 use crate::{Answer, Client, Error, Inference};
 
-/// Between two probes while nothing else tells of the rate: a probe takes about a tenth of it.
+/// Between two probes while nothing else tells of the rate, and at least so many times what a probe
+/// takes: about a tenth of a second, longer where the uplink is slow.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
+const PROBE_REST: u32 = 5;
 /// Between two looks whether the host is back.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
 
@@ -37,6 +39,8 @@ pub struct Adaptive {
     cloud: Cloud,
     /// What the next image has to tell.
     event: Option<Event>,
+    /// See [`Adaptive::warnings`].
+    warnings: Vec<String>,
 }
 
 /// The host as last seen.
@@ -58,6 +62,8 @@ struct Link {
     quiet: Instant,
     /// When a probe is due, should no upload tell of the rate before.
     probe: Instant,
+    /// An upload was far from what it should have taken, and no full probe was made since.
+    doubt: bool,
 }
 
 /// The cut of an image.
@@ -102,8 +108,18 @@ impl Adaptive {
         let points: Vec<_> = model.graph().points().filter(|&p| p <= model.reaches()).collect();
         let inference = Inference::new(model, &points, options, Some(&client))?;
         let (device, cloud) = (device.to_string(), Cloud::New);
-        let mut adaptive =
-            Adaptive { inference, client, device, objective, codecs, points, cloud, event: None };
+        let (event, warnings) = (None, Vec::new());
+        let mut adaptive = Adaptive {
+            inference,
+            client,
+            device,
+            objective,
+            codecs,
+            points,
+            cloud,
+            event,
+            warnings,
+        };
         let connected = adaptive.connect();
         adaptive.unless_away(connected)?;
         Ok(adaptive)
@@ -112,6 +128,12 @@ impl Adaptive {
     /// The inference that runs.
     pub fn inference(&self) -> &Inference {
         &self.inference
+    }
+
+    /// What is to be known of the profiles that decide, a line each, as in
+    /// [`seam_tuner::Plan::warnings`]; they may be others when the host is back.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Decides where to cut and runs the network on `image`.
@@ -172,7 +194,23 @@ impl Adaptive {
         let names = self.points.iter().map(|&point| graph.point_name(point));
         let model = ModelRef::new(&graph.name, &model.id());
         let measured = measured_points(&model, names, &edge, &cloud)?;
-        let measured = measured.into_iter().map(|point| self.codecs.restrict(point)).collect();
+        // What the host does not know stays out of the choice.
+        let known = self.client.codecs()?;
+        let usable = measured.into_iter().map(|point| {
+            let mut point = self.codecs.restrict(point);
+            point.codecs.retain(|measured| known.contains(&measured.codec));
+            point
+        });
+        let measured = usable.collect();
+        self.warnings = seam_tuner::warnings::of(&edge, &cloud);
+        let session = self.inference.session();
+        let here = session.map(|session| Device::here(session.isa().name(), session.threads()));
+        if let Some(differs) = here.and_then(|here| here.differs(&edge.device)) {
+            self.warnings.push(format!(
+                "the profile at the host is of {differs}: profile this board as it runs now and \
+                 push that"
+            ));
+        }
         let estimator = self.client.probe()?;
         let quiet = Instant::now();
         self.cloud = Cloud::There(Box::new(Link {
@@ -181,6 +219,7 @@ impl Adaptive {
             hysteresis: Hysteresis::default(),
             quiet,
             probe: quiet + PROBE_EVERY,
+            doubt: false,
         }));
         Ok(())
     }
@@ -212,13 +251,12 @@ impl Adaptive {
         };
         let environment = link.estimator.environment();
         let none = || seam_tuner::Error::NoPoint(self.objective.name());
-        let point = link
+        let choice = link
             .hysteresis
             .decide(&link.measured, &environment, self.objective)
             .ok_or_else(none)?;
-        self.inference.cut_at(self.points[point]);
-        let codec = self.objective.predict(&link.measured[point], &environment).codec;
-        Ok(Some((environment, codec)))
+        self.inference.cut_at(self.points[choice.point]);
+        Ok(Some((environment, choice.codec)))
     }
 
     fn observe(&mut self, answer: &Answer) {
@@ -236,17 +274,20 @@ impl Link {
     /// An upload that tells of the rate, for nothing else. What looks like a change, then or
     /// before, is looked at in full.
     fn probe(&mut self, client: &Client) -> Result<(), Error> {
-        if !self.estimator.is_unsure() {
+        let mut rest = PROBE_EVERY;
+        if !self.doubt {
             let bytes = self.estimator.probe_bytes();
             let (time, load) = client.probe_with(bytes)?;
             self.observe(bytes, time, Duration::ZERO);
             self.estimator.observe_load(load);
+            rest = rest.max(PROBE_REST * time);
         }
-        if self.estimator.is_unsure() {
-            self.estimator = client.probe()?;
+        if self.doubt {
+            self.estimator.reconsider(client.probe()?);
             self.quiet = Instant::now();
+            self.doubt = false;
         }
-        self.probe = Instant::now() + PROBE_EVERY;
+        self.probe = Instant::now() + rest;
         Ok(())
     }
 
@@ -262,7 +303,8 @@ impl Link {
         });
         // The host works with all of the upload there.
         self.quiet = now.checked_sub(cloud).unwrap_or(now);
-        if self.estimator.is_unsure() {
+        self.doubt = self.estimator.is_unsure();
+        if self.doubt {
             self.probe = now;
         } else if told {
             self.probe = now + PROBE_EVERY;

@@ -100,7 +100,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         return Ok(());
     }
     let scores = evaluate(&model, &engine, &[point], &items, args.label_offset)?;
-    print(&scores[0], model.graph().point_name(point), args.json);
+    print(&scores[0], model.graph(), point, args.json);
     Ok(())
 }
 
@@ -273,11 +273,13 @@ impl<'a> Split<'a> {
     }
 }
 
-fn print(score: &Score, point: &str, as_json: bool) {
+fn print(score: &Score, graph: &Graph, point: Point, as_json: bool) {
+    let point = graph.point_name(point);
     let sqnr = Some(score.sqnr()).filter(|s| s.is_finite());
     let percent = |hits| score.percent(hits);
     if as_json {
         let report = json!({
+            "model": graph.name,
             "images": score.images,
             "at": point,
             "fp32": { "top1": percent(score.fp32[0]), "top5": percent(score.fp32[1]) },

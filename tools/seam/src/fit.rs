@@ -3,10 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use seam_tuner::Profile;
 use seam_tuner::cost_model::{ClassFit, CostModel, HeldOut, NetworkError};
-
-use crate::plan::named;
+use seam_tuner::{Profile, warnings};
 
 /// Fits a cost model to profiles of one board: what a kernel takes for a multiplication, a byte, a
 /// tile and a step
@@ -26,9 +24,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let profiles = args.profiles.iter().map(|path| named(path, Profile::read));
-    let profiles = profiles.collect::<Result<Vec<_>>>()?;
+    let profiles = args.profiles.iter().map(|path| Profile::read(path));
+    let profiles = profiles.collect::<Result<Vec<_>, _>>()?;
     let cost = CostModel::fit(&profiles)?;
+    for warning in profiles.iter().flat_map(warnings::fitted) {
+        eprintln!("seam: {warning}");
+    }
     if args.json {
         print!("{}", cost.to_json());
         return Ok(());

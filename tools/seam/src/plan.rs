@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::ensure;
 use seam_runtime::{Model, writer};
 use seam_tuner::constraints::{Constraints, Pin};
 use seam_tuner::general::general_cut;
 use seam_tuner::plan::Inputs;
 use seam_tuner::{
     CloudProfile, CodecChoice, Environment, Map, Objective, Outline, Plan, Profile, Request,
-    estimate, units,
+    estimate, units, warnings,
 };
 
 use crate::report::map::{self, Chart};
@@ -110,6 +111,20 @@ pub(crate) struct Sources {
     outline: Outline,
     pub(crate) edge: Profile,
     pub(crate) cloud: CloudProfile,
+    /// What is to be known of the profiles that were fitted to.
+    warnings: Vec<String>,
+}
+
+impl Sources {
+    /// The plan that `request`, which is of these, asks for.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub(crate) fn plan(&self, request: &Request) -> anyhow::Result<Plan> {
+        let mut plan = Plan::new(request)?;
+        plan.warnings.extend_from_slice(&self.warnings);
+        Ok(plan)
+    }
 }
 
 impl Planning {
@@ -118,13 +133,14 @@ impl Planning {
     /// # Errors
     /// A profile cannot be read or does not fit the model.
     pub(crate) fn sources(&self, model: &Model, edge: Option<&Path>) -> anyhow::Result<Sources> {
-        let edge = edge.map(|path| named(path, Profile::read)).transpose()?;
-        let fit = self.fit.iter().map(|path| named(path, Profile::read));
-        let fit = fit.collect::<anyhow::Result<Vec<_>>>()?;
+        let edge = edge.map(Profile::read).transpose()?;
+        let fit = self.fit.iter().map(|path| Profile::read(path));
+        let fit = fit.collect::<Result<Vec<_>, _>>()?;
         Ok(Sources {
             outline: Outline::of(model)?,
             edge: estimate::edge(model, edge.as_ref(), &fit)?,
-            cloud: estimate::cloud(model, &named(&self.cloud, CloudProfile::read)?)?,
+            cloud: estimate::cloud(model, &CloudProfile::read(&self.cloud)?)?,
+            warnings: fit.iter().flat_map(warnings::fitted).collect(),
         })
     }
 
@@ -133,7 +149,7 @@ impl Planning {
     /// # Errors
     /// The environment is none.
     pub(crate) fn request<'a>(&self, sources: &'a Sources) -> anyhow::Result<Request<'a>> {
-        let Sources { outline, edge, cloud } = sources;
+        let Sources { outline, edge, cloud, .. } = sources;
         Ok(Request {
             outline,
             edge,
@@ -157,7 +173,20 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let model = Model::open(&args.subject.model)?;
     let sources = args.planning.sources(&model, args.subject.edge.as_deref())?;
     let request = args.planning.request(&sources)?;
-    let mut plan = Plan::new(&request)?;
+    let mut plan = match sources.plan(&request) {
+        // Where no point suits, a split of another shape may.
+        Err(error) if args.general && is_constrained(&error) => {
+            let general = general_cut(model.graph(), &request).map_err(|_| error)?;
+            let alone = args.output.is_none() && args.map.is_none();
+            ensure!(alone, "no point suits the constraints: there is no plan to write, nor a map");
+            match args.json {
+                true => println!("{}", serde_json::to_string_pretty(&general)?),
+                false => println!("{general}"),
+            }
+            return Ok(());
+        }
+        plan => plan?,
+    };
     if args.general {
         plan.general = Some(general_cut(model.graph(), &request)?);
     }
@@ -186,20 +215,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn is_constrained(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(seam_tuner::Error::Constrained { .. }))
+}
+
 /// The map of every objective that has a point to choose.
 pub(crate) fn maps(request: &Request) -> anyhow::Result<Vec<Map>> {
     let points = request.admitted()?;
     let map = |&objective: &Objective| Map::new(&points, &request.environment, objective);
     Ok(Objective::ALL.iter().filter_map(map).collect())
-}
-
-/// Reads a profile; its errors begin with the file's name, unless they hold it already.
-pub(crate) fn named<T>(
-    path: &Path,
-    read: impl Fn(&Path) -> Result<T, seam_tuner::Error>,
-) -> anyhow::Result<T> {
-    read(path).map_err(|error| match error {
-        seam_tuner::Error::Read { .. } => error.into(),
-        other => anyhow::Error::new(other).context(path.display().to_string()),
-    })
 }

@@ -234,6 +234,27 @@ fn a_profile_of_another_version_is_flagged() {
 }
 
 #[test]
+fn profiles_that_are_fitted_to_are_flagged_too() {
+    let mut files = Files::new();
+    let mut old = files.edge.clone();
+    old.model = ModelRef::new("older", &[7; 32]);
+    (old.seam_version, old.method.met) = ("0.0.1".into(), false);
+    std::fs::write(files.path("old.json"), old.to_json()).unwrap();
+    files.edge.points.pop();
+    files.edge.steps.pop();
+    let plan = files.plan(&["--uplink", "100KiB/s", "--fit", "old.json"]);
+    let fit = files.seam(&["fit", "old.json"]);
+    for output in [plan, fit] {
+        let warnings = text(&output.stderr);
+        for words in
+            ["that was fitted to was measured by Seam 0.0.1", "medians of the profile of older"]
+        {
+            assert!(output.status.success() && warnings.contains(words), "{words}: {output:?}");
+        }
+    }
+}
+
+#[test]
 fn fit_shows_coefficients_and_held_out_errors() {
     let files = Files::new();
     let (a, mut b) = (files.edge.clone(), files.edge.clone());

@@ -14,7 +14,7 @@ const PROFILES: [&str; 8] =
 const RUN: &str = r#"{"model":"net","point":"conv1","codec":null,"uploaded_bytes":4000,"timing":
     {"preprocess_ms":9.0,"edge_ms":41.0,"encode_ms":1.0,"upload_ms":40.0,"cloud_ms":3.0,
     "total_ms":94.0},"output":[0.5]}"#;
-const EVALUATION: &str = r#"{"images":50,"at":"conv1","fp32":{"top1":80.0,"top5":96.0},
+const EVALUATION: &str = r#"{"model":"net","images":50,"at":"conv1","fp32":{"top1":80.0,"top5":96.0},
     "int8":{"top1":78.0,"top5":95.0},"agreement":97.5,"sqnr_db":31.25}"#;
 
 impl Files {
@@ -188,6 +188,7 @@ fn what_does_not_fit_is_refused_on_one_line() {
     files.write("other", &line.replace("\"net\"", "\"other\""));
     files.write("negative", &line.replace("41.0", "-41.0"));
     files.write("far", &EVALUATION.replace("conv1", "conv7"));
+    files.write("stranger", &EVALUATION.replace("\"net\"", "\"other\""));
     for (flag, file, words) in [
         ("--run", "empty", "empty holds no run"),
         ("--run", "text", "text, line 1: no run as `seam-edge infer --json` prints it"),
@@ -198,8 +199,10 @@ fn what_does_not_fit_is_refused_on_one_line() {
         ("--eval", "empty", "empty holds no evaluation"),
         ("--eval", "text", "text: nothing as `seam eval --json` prints it"),
         ("--eval", "far", "conv7"),
+        ("--eval", "stranger", "an evaluation of other, the plan is of net"),
         ("--eval", "missing", "cannot read missing"),
-        ("--plan", "text", "text"),
+        ("--plan", "text", "text: the plan cannot be understood"),
+        ("--plan", "text", "plan anew with `seam plan`"),
     ] {
         let profiles = if flag == "--plan" { &[][..] } else { &PROFILES[..] };
         let output = files.report(&[profiles, &[flag, file]].concat());
@@ -221,6 +224,21 @@ fn a_plan_or_a_profile_of_another_model_is_refused() {
     files.write("other.json", &other.to_json());
     let output = files.report(&["--plan", "other.json"]);
     assert!(refusal(&output).contains("the plan is of model 090909090909,"), "{output:?}");
+}
+
+#[test]
+fn steps_of_another_profile_than_the_plans_are_told_apart() {
+    let mut files = Files::new();
+    let plan = [&["plan", "net.seam", "-o", "plan.json"], &PROFILES[..]].concat();
+    assert!(files.seam(&plan).status.success());
+    let run = |files: &Files| files.report(&["--plan", "plan.json", "--edge", "edge.json"]);
+    let own = run(&files);
+    assert!(own.status.success() && own.stderr.is_empty(), "{own:?}");
+    files.edge.device.cpu = "another".into();
+    let output = run(&files);
+    let words = "the plan was made from another profile than the one given with --edge";
+    assert!(text(&output.stderr).contains(words), "{output:?}");
+    assert!(std::fs::read_to_string(files.path("page.html")).unwrap().contains(words));
 }
 
 #[test]

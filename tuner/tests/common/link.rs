@@ -1,5 +1,7 @@
 //! A link behind a token bucket, on a clock of its own.
 
+use std::convert::Infallible;
+
 use seam_tuner::environment::{Probe, Upload};
 
 /// What lies between board and host.
@@ -41,9 +43,8 @@ impl Link {
 
     pub(crate) fn probe(&mut self) -> Probe {
         self.tokens = self.burst;
-        let draining = (13..18).map(|log| self.upload(1 << log, 0.0)).collect();
-        let sizes = [1 << 17, 1 << 15].repeat(3);
-        let timed = sizes.into_iter().map(|bytes| self.upload(bytes, 0.0)).collect();
-        Probe { rtt_ns: self.rtt_ns, draining, timed }
+        let probe =
+            Probe::run(self.rtt_ns, |bytes| Ok::<_, Infallible>(self.upload(bytes, 0.0).ns));
+        probe.unwrap()
     }
 }

@@ -31,10 +31,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(session) = adaptive.inference().session() {
         super::tell_of_packing(session);
     }
+    let mut told: Vec<String> = Vec::new();
     let (mut moves, mut longest) = (0, Duration::ZERO);
     let images = (0..args.repeat).flat_map(|_| &files);
     for (i, file) in images.enumerate() {
         let (decision, answer) = adaptive.run(&image::load(file)?)?;
+        for warning in adaptive.warnings() {
+            if !told.contains(warning) {
+                eprintln!("seam-edge: {warning}");
+                told.push(warning.clone());
+            }
+        }
         match &decision.event {
             Some(Event::Lost(why)) => {
                 eprintln!("seam-edge: {why}; running all of the network here until it is back");
@@ -65,6 +72,7 @@ fn show(args: &Args, adaptive: &Adaptive, file: &Path, decision: &Decision, answ
         println!(
             "{}",
             json!({
+                "model": inference.model().graph().name,
                 "image": file,
                 "point": point,
                 "moved": decision.moved,

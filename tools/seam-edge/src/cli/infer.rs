@@ -19,7 +19,7 @@ use super::push;
 ///
 /// Without --at and --plan the cloud host plans the cut from this board's profile (`seam-edge
 /// push`) and the uplink, which is measured unless --uplink says what it is. Should the cloud host
-/// be out of reach, all of the network runs here, where the file holds all of it.
+/// be out of reach or busy, all of the network runs here, where the file holds all of it.
 ///
 /// With --adaptive the cut follows the link: it is decided anew before each image, from the uploads
 /// so far, and moves once another point has been predicted to take a tenth less time twice in a
@@ -105,9 +105,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let result = planned.and_then(|cut| Ok((run(&cut)?, cut)));
     let fallback = || args.at.is_none() && args.plan.is_none() && model.reaches() == Point::Output;
     let ((answer, inference), cut) = match result {
-        Err(e) if fallback() && e.downcast_ref().is_some_and(Error::is_unreachable) => {
+        Err(e) if fallback() && e.downcast_ref().is_some_and(is_away) => {
             eprintln!("seam-edge: {}; running all of the network here", seam_edge::one_line(&e));
-            let cut = Cut { point: Point::Output, codec: None, reason: "cloud out of reach" };
+            let cut = Cut { point: Point::Output, codec: None, reason: "without the cloud" };
             (run(&cut)?, cut)
         }
         other => other?,
@@ -120,6 +120,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     show(args, &model, &cut, &inference, &answer);
     Ok(())
+}
+
+/// The cloud host is out of reach, or has no time for us.
+fn is_away(error: &Error) -> bool {
+    error.is_unreachable() || error.is_busy()
 }
 
 fn infer(
@@ -205,8 +210,8 @@ fn warn(plan: &Plan, here: &Device) {
 fn environment(args: &Args, client: &Client) -> Result<Environment> {
     match args.uplink {
         Some(uplink) => {
-            let rtt = client.measure_rtt()?;
-            Ok(Environment::new(uplink, rtt.as_nanos() as f64, 0.0)?)
+            let (rtt, load) = client.measure_rtt()?;
+            Ok(Environment::new(uplink, rtt.as_nanos() as f64, load)?)
         }
         None => Ok(client.probe()?.environment()),
     }

@@ -83,8 +83,8 @@ impl Trial {
         for &bytes_per_s in uplinks {
             let link = Link::to(host.address(), bytes_per_s).context("the uplink's relay")?;
             let client = Client::new(&link.url(), Timeouts::default())?;
-            let rtt_ns = client.measure_rtt()?.as_nanos() as f64;
-            let environment = Environment::new(bytes_per_s, rtt_ns, 0.0)?;
+            let (rtt, load) = client.measure_rtt()?;
+            let environment = Environment::new(bytes_per_s, rtt.as_nanos() as f64, load)?;
             let plan = client.plan(BOARD, name, environment, Objective::Best, CodecChoice::Auto)?;
             let rate = report::units::rate(bytes_per_s).replace([' ', '/'], "");
             writer::write_file(&file(&format!("plan.{rate}.json")), plan.to_json().as_bytes())?;

@@ -22,6 +22,8 @@ pub(crate) struct Outcome {
     pub(crate) papers_point: &'static str,
     /// Bytes of the edge part at the best point, in paper accounting.
     pub(crate) edge_bytes: u64,
+    /// The same at the paper's point.
+    pub(crate) papers_edge_bytes: u64,
     /// Bytes of the whole network, in paper accounting.
     pub(crate) whole_bytes: u64,
     /// What only a run on this machine knows.
@@ -86,6 +88,7 @@ impl Outcome {
             network: net.name,
             papers_point: case.point,
             edge_bytes: bytes(&plan.chosen)?,
+            papers_edge_bytes: bytes(case.point)?,
             whole_bytes: bytes(OUTPUT)?,
             plan,
             measured: None,
@@ -147,6 +150,9 @@ pub(crate) fn table(name: &'static str, title: String, outcomes: &[Outcome]) -> 
     if outcomes.iter().any(|o| o.best() != o.papers_point) {
         row("the paper's point", &|o| o.papers_point.into());
         if outcomes.iter().all(|o| o.measured.is_some()) {
+            row("its edge part, KB (paper accounting)", &|o| {
+                format!("{:.0}", o.papers_edge_bytes as f64 / KB)
+            });
             row("its edge part, bytes of the .seam prefix", &|o| {
                 o.measured.as_ref().map_or_else(String::new, |m| m.papers_prefix_bytes.to_string())
             });

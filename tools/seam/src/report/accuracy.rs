@@ -12,6 +12,7 @@ use super::document;
 /// An evaluation at one point.
 #[derive(Deserialize)]
 pub(super) struct Evaluation {
+    model: String,
     at: String,
     images: usize,
     fp32: Right,
@@ -45,6 +46,13 @@ pub(super) fn read<P: AsRef<Path>>(files: &[P], plan: &Plan) -> Result<Vec<Evalu
             let evaluation: Evaluation = evaluation.with_context(|| {
                 format!("{}: nothing as `seam eval --json` prints it", path.display())
             })?;
+            ensure!(
+                evaluation.model == plan.model.name,
+                "{}: an evaluation of {}, the plan is of {}",
+                path.display(),
+                evaluation.model,
+                plan.model.name
+            );
             let at = position(&evaluation.at).with_context(|| {
                 let (path, at) = (path.display(), &evaluation.at);
                 format!("{path}: evaluated at {at}, which the plan lacks")
@@ -75,7 +83,7 @@ pub(super) fn write(out: &mut String, evaluations: &[Evaluation]) -> fmt::Result
         "SQNR",
     ];
     document::write_table(out, "INT8 up to the point, FP32 behind it", &heads, |out| {
-        for Evaluation { at, images, fp32, int8, agreement, sqnr_db } in evaluations {
+        for Evaluation { at, images, fp32, int8, agreement, sqnr_db, .. } in evaluations {
             let percent = |value: f64| format!("{value:.2} %");
             let cells = [
                 images.to_string(),

@@ -9,7 +9,7 @@ use seam_tuner::{Plan, Profile};
 
 use super::page::{Page, page};
 use super::{accuracy, measured};
-use crate::plan::{Planning, Subject, maps, named};
+use crate::plan::{Planning, Subject, maps};
 
 /// Writes a plan and all that it rests on as one page that needs nothing else
 ///
@@ -53,16 +53,16 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let edge = args.subject.edge.as_deref();
     let (sources, edge) = match &args.planning {
         Some(planning) => (Some((planning, planning.sources(&model, edge)?)), None),
-        None => (None, edge.map(|path| named(path, Profile::read)).transpose()?),
+        None => (None, edge.map(Profile::read).transpose()?),
     };
-    let (plan, maps) = match (&sources, &args.plan) {
+    let (mut plan, maps) = match (&sources, &args.plan) {
         (Some((planning, sources)), _) => {
             let request = planning.request(sources)?;
-            (Plan::new(&request)?, maps(&request)?)
+            (sources.plan(&request)?, maps(&request)?)
         }
         (None, path) => {
             let path = path.as_deref().context("nothing to show: give --plan, or profiles")?;
-            (named(path, Plan::read)?, Vec::new())
+            (Plan::read(path)?, Vec::new())
         }
     };
     let id = model.id_hex();
@@ -78,6 +78,13 @@ pub(crate) fn run(args: Args) -> Result<()> {
     of("the plan", &plan.model.sha256)?;
     if let Some(edge) = &edge {
         of("the edge profile", &edge.model.sha256)?;
+        if edge.sha256() != plan.inputs.edge_profile_sha256 {
+            plan.warnings.push(
+                "the plan was made from another profile than the one given with --edge, whose \
+                 steps are shown: give that one, or plan anew"
+                    .into(),
+            );
+        }
     }
     let memory = MemoryPlan::new(model.graph(), model.steps(), false)?;
     let html = page(&Page {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use seam_runtime::Codec;
 use seam_tuner::Plan;
 use seam_tuner::prediction::Prediction;
@@ -16,8 +16,7 @@ use super::units;
 /// One line: a run of one image.
 #[derive(Deserialize)]
 struct Line {
-    /// `seam-edge infer --adaptive` leaves it out.
-    model: Option<String>,
+    model: String,
     point: String,
     codec: Option<Codec>,
     uploaded_bytes: u64,
@@ -85,9 +84,12 @@ pub(super) fn read<P: AsRef<Path>>(files: &[P], plan: &Plan) -> Result<Vec<Measu
 fn run(line: &str, plan: &Plan) -> Result<(usize, Line)> {
     let line: Line =
         serde_json::from_str(line).context("no run as `seam-edge infer --json` prints it")?;
-    if let Some(model) = line.model.as_ref().filter(|model| **model != plan.model.name) {
-        bail!("a run of {model}, the plan is of {}", plan.model.name);
-    }
+    ensure!(
+        line.model == plan.model.name,
+        "a run of {}, the plan is of {}",
+        line.model,
+        plan.model.name
+    );
     let point = plan.points.iter().position(|point| point.name == line.point);
     let point =
         point.with_context(|| format!("a run cut at {}, which the plan lacks", line.point))?;
