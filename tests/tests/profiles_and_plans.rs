@@ -149,7 +149,7 @@ fn what_is_no_profile_or_no_environment_is_refused_with_its_cause() {
         ("model=small", "uplink"),
         ("model=small&uplink=fast", "fast"),
         ("model=small&uplink=250KB/s", "KiB/s"),
-        ("model=small&uplink=0B/s", "above zero"),
+        ("model=small&uplink=0B/s", "at least one byte a second"),
         ("model=small&uplink=1MB/s&rtt=-1ms", "-1ms"),
         ("model=small&uplink=1MB/s&burst=16", "16"),
         ("model=small&uplink=1MB/s&load=x", "load"),

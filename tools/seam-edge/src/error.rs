@@ -66,6 +66,21 @@ pub enum Error {
     Runtime(#[from] seam_runtime::Error),
 }
 
+/// From now on the program ends without a word where nobody reads its standard output any more, as
+/// behind `head`; `println!` would panic.
+pub fn end_with_reader() {
+    /// What a shell shows of a program that such a pipe has ended.
+    const BROKEN_PIPE: i32 = 128 + 13;
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = panic.to_string();
+        if message.contains("failed printing to stdout") && message.contains("Broken pipe") {
+            std::process::exit(BROKEN_PIPE);
+        }
+        report(panic);
+    }));
+}
+
 /// The error and those of its causes that it does not repeat itself, on one line: what a command
 /// line prints.
 pub fn one_line(error: &anyhow::Error) -> String {

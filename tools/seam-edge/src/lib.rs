@@ -22,5 +22,5 @@ mod probe;
 
 pub use adaptive::{Adaptive, Decision, Event};
 pub use client::{Client, Reply, Timeouts};
-pub use error::{Error, one_line};
+pub use error::{Error, end_with_reader, one_line};
 pub use infer::{Answer, Inference, Timing, top};

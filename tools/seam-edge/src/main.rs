@@ -32,6 +32,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    seam_edge::end_with_reader();
     let result = match Cli::parse().command {
         Command::Info(args) => cli::info::run(&args),
         Command::Kernels(args) => cli::kernels::run(&args),

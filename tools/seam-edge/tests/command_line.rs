@@ -50,6 +50,16 @@ fn network(folder: &Path) -> PathBuf {
     path
 }
 
+#[test]
+fn a_reader_that_goes_ends_the_command_without_a_word() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seam-edge"));
+    let output = command.arg("info").stdout(writer).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(141), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+}
+
 fn image(folder: &Path, side: u32) -> PathBuf {
     let path = folder.join("image.png");
     image::RgbImage::from_fn(side, side, |x, y| image::Rgb([x as u8 * 60, y as u8 * 60, 7]))

@@ -47,6 +47,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    seam_edge::end_with_reader();
     let result = match Cli::parse().command {
         Command::Demo(args) => demo::run(args),
         Command::Quantize(args) => quantize::run(args),
