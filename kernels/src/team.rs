@@ -27,8 +27,8 @@ const WAIT_SPINS: u32 = 4_000;
 const FIELD: u32 = 20;
 const MASK: u64 = (1 << FIELD) - 1;
 
-/// Most tasks of one job.
-pub const MAX_TASKS: usize = MASK as usize;
+/// Most tasks of one ticket; a job of more is cut into several.
+const MAX_TASKS: usize = MASK as usize;
 
 type Job = dyn Fn(usize, usize) + Sync;
 
@@ -103,13 +103,19 @@ impl Team {
     /// `thread` is below [`Team::threads`] and no two running calls share one.
     ///
     /// # Panics
-    /// `tasks > MAX_TASKS`, `job` panicked, or this was called by a job of the same team.
+    /// `job` panicked, or this was called by a job of the same team.
     pub fn run(&self, tasks: usize, job: &(dyn Fn(usize, usize) + Sync)) {
         if self.workers.is_empty() || tasks <= 1 {
             (0..tasks).for_each(|task| job(task, 0));
             return;
         }
-        assert!(tasks <= MAX_TASKS, "{tasks} tasks in one job");
+        if tasks > MAX_TASKS {
+            for first in (0..tasks).step_by(MAX_TASKS) {
+                let count = MAX_TASKS.min(tasks - first);
+                self.run(count, &|task, thread| job(first + task, thread));
+            }
+            return;
+        }
         assert!(!self.busy.replace(true), "a job runs a job on its own team");
         let shared = &*self.shared;
         // SAFETY: only the lifetime changes. Every use of the pointer happens between a claim and
@@ -251,6 +257,18 @@ mod tests {
                 assert!(counts.iter().all(|c| c.load(Ordering::SeqCst) == 1));
             }
         }
+    }
+
+    #[test]
+    fn a_job_may_have_more_tasks_than_a_ticket() {
+        let team = Team::new(2).unwrap();
+        let tasks = 2 * MAX_TASKS + 3;
+        let (count, sum) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        team.run(tasks, &|task, _| {
+            count.fetch_add(1, Ordering::Relaxed);
+            sum.fetch_add(task, Ordering::Relaxed);
+        });
+        assert_eq!((count.into_inner(), sum.into_inner()), (tasks, tasks * (tasks - 1) / 2));
     }
 
     #[test]

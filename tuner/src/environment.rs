@@ -169,6 +169,16 @@ pub struct Estimator {
     cloud_load: Option<f64>,
 }
 
+/// What an upload told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Something of the rate: one that fits into the burst, or takes next to no time, does not.
+    pub rate: bool,
+    /// It was far from what it should have taken, and the one before it was not: a stall, or the
+    /// link has become another one, whose burst no upload shows, but a new [`Probe`] does.
+    pub far: bool,
+}
+
 /// The weight of a new sample.
 const WEIGHT: f64 = 0.2;
 /// A sample this many times above or below the value is far from it: more than two samples of a
@@ -231,33 +241,27 @@ impl Estimator {
         }
     }
 
-    /// Takes an upload into account. Returns whether it told anything of the rate: one that fits
-    /// into the burst, or takes next to no time, does not.
-    pub fn observe(&mut self, upload: &Upload) -> bool {
+    /// Takes an upload into account.
+    pub fn observe(&mut self, upload: &Upload) -> Told {
         let (bytes, slowness) = (upload.bytes as f64, self.slowness.value());
         // The bucket takes in bytes while an answer is under way, too.
         let refilled = (upload.rested_ns + self.rtt_ns.value()) / slowness;
         let tokens = self.burst_bytes.min(refilled);
         let (beyond, spent) = (bytes - tokens, upload.ns - self.rtt_ns.value());
+        let mut far = false;
         if beyond <= 0.0 {
-            self.rtt_ns.observe(upload.ns);
+            far = self.rtt_ns.observe(upload.ns);
         }
         // The less goes beyond the burst, the more the burst's own error counts.
         if beyond < (tokens / 2.0).max(1.0) || spent.max(beyond * slowness) < LEAST {
-            return false;
+            return Told { rate: false, far };
         }
-        self.slowness.observe(spent.max(1.0) / beyond);
-        true
+        far |= self.slowness.observe(spent.max(1.0) / beyond);
+        Told { rate: true, far }
     }
 
-    /// The last upload was far from what it should have taken, and none has confirmed it yet: the
-    /// link may have become another one, whose burst no upload shows, but a new [`Probe`] does.
-    pub fn is_unsure(&self) -> bool {
-        self.slowness.suspect.is_some() || self.rtt_ns.suspect.is_some()
-    }
-
-    /// Takes a new probe of the link into account, made because this [is unsure](Self::is_unsure).
-    /// One that shows another link takes the place of all before. One that shows the same changes
+    /// Takes a new probe of the link into account, made because an upload was
+    /// [far](Told::far) from what it should have taken. One that shows another link takes the place of all before. One that shows the same changes
     /// nothing: the far upload was a stall, or else the next one confirms it.
     pub fn reconsider(&mut self, probed: Estimator) {
         if let Some(load) = probed.cloud_load {
@@ -319,7 +323,8 @@ impl Smoothed {
         difference.abs() > FAR.ln() && (sample - self.value()).abs() > self.least
     }
 
-    fn observe(&mut self, sample: f64) {
+    /// Whether the sample is the first that is far, on its side.
+    fn observe(&mut self, sample: f64) -> bool {
         let log = sample.max(1e-9).ln();
         let difference = log - self.log;
         let side = self.is_far(sample).then_some(difference > 0.0);
@@ -332,8 +337,12 @@ impl Smoothed {
             far if far == self.suspect => {
                 *self = Smoothed { log, samples: 1, suspect: None, ..*self };
             }
-            far => self.suspect = far,
+            far => {
+                self.suspect = far;
+                return true;
+            }
         }
+        false
     }
 }
 

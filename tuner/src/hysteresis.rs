@@ -10,7 +10,7 @@ use seam_runtime::Codec;
 
 use crate::environment::Environment;
 use crate::partition::{Objective, algorithm1};
-use crate::prediction::{MeasuredPoint, crossings};
+use crate::prediction::{MeasuredPoint, Prediction, crossings};
 
 /// Where to cut, and how the boundary is to cross there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +54,13 @@ impl Hysteresis {
         let present = *self.present.get_or_insert(chosen);
         let at = &points[present.point];
         let stays = crossings(at, environment).find(|crossing| crossing.codec == present.codec);
+        let value = |at: &MeasuredPoint, takes: &Prediction| match objective {
+            // Codecs do not change a download.
+            Objective::LeastDownload if point == present.point => takes.total_ns,
+            _ => objective.value(at, takes),
+        };
         let better = stays.is_none_or(|stays| {
-            let stays = objective.value(at, &stays);
-            objective.value(&points[point], &least) < (1.0 - self.margin) * stays
+            value(&points[point], &least) < (1.0 - self.margin) * value(at, &stays)
         });
         self.against = if better { self.against + 1 } else { 0 };
         if self.against >= self.patience {

@@ -139,7 +139,7 @@ impl Plan {
     /// A profile is of another model or lacks one of the points, a constraint names what the model
     /// does not have, or no point is left to choose.
     pub fn new(request: &Request) -> Result<Plan, Error> {
-        let Request { outline, edge, cloud, inputs, environment, objective, constraints, .. } =
+        let Request { outline, edge, cloud, inputs, environment, objective, constraints, codecs } =
             request;
         let measured = request.measured()?;
         let exclusions = constraints.exclusions(outline)?;
@@ -180,7 +180,7 @@ impl Plan {
             model: outline.model.clone(),
             inputs: inputs.clone(),
             device: edge.device.clone(),
-            warnings: warnings::of(edge, cloud),
+            warnings: warnings::of(edge, cloud, *codecs),
             environment: *environment,
             objective: *objective,
             constraints: constraints.clone(),

@@ -1,9 +1,10 @@
 //! What a plan's reader should know of the profiles behind it, a line each.
 
+use crate::compression::CodecChoice;
 use crate::profile::{CloudProfile, Method, Profile, SEAM_VERSION, Times};
 
 /// Profiles of another version, medians that are not known well, times that are estimates.
-pub fn of(edge: &Profile, cloud: &CloudProfile) -> Vec<String> {
+pub fn of(edge: &Profile, cloud: &CloudProfile, codecs: CodecChoice) -> Vec<String> {
     let at_points = edge.points.iter().map(|p| (p.name.as_str(), &p.edge_ns));
     let tails = cloud.points.iter().map(|p| (p.name.as_str(), &p.tail_ns));
     let lines = [
@@ -13,7 +14,7 @@ pub fn of(edge: &Profile, cloud: &CloudProfile) -> Vec<String> {
         unmet("the cloud profile", &cloud.method),
         estimated("edge times", at_points, "profile the whole model on the board"),
         estimated("cloud times", tails, "run `seam profile-cloud` anew"),
-        uncoded(edge),
+        uncoded(edge).filter(|_| codecs != CodecChoice::None),
     ];
     lines.into_iter().flatten().collect()
 }

@@ -1,6 +1,6 @@
 //! What the estimate of the environment promises on links that are known.
 
-use seam_tuner::environment::{Estimator, Probe, Upload};
+use seam_tuner::environment::{Estimator, Probe, Told, Upload};
 use seam_tuner::{Hysteresis, MeasuredPoint, Objective};
 
 mod common;
@@ -71,7 +71,7 @@ fn link(spread: f64) -> (Link, Estimator) {
 fn noise_of_a_fifth_moves_the_estimate_less_than_the_half_of_it() {
     let (mut link, mut estimator) = link(0.2);
     for i in 0..10_000 {
-        assert!(estimator.observe(&link.upload(150_000, REST)));
+        assert!(estimator.observe(&link.upload(150_000, REST)).rate);
         let rate = estimator.environment().uplink_bytes_per_s;
         assert!(near(rate, 250e3, 0.15), "upload {i}: {rate}");
     }
@@ -100,7 +100,7 @@ fn uploads_without_a_rest_show_the_same_rate() {
     let (mut link, mut estimator) = link(0.0);
     for rested_ns in [0.0, 1e7, 1e8, 0.0, 1e9] {
         let upload = link.upload(40_000, rested_ns);
-        assert!(estimator.observe(&upload), "{rested_ns}");
+        assert!(estimator.observe(&upload).rate, "{rested_ns}");
         // The bucket takes in a little while the answer is under way.
         assert!(near(estimator.environment().uplink_bytes_per_s, 250e3, 0.01), "{rested_ns}");
     }
@@ -111,7 +111,7 @@ fn what_fits_into_the_burst_shows_the_round_trip_only() {
     let (mut link, mut estimator) = link(0.0);
     link.rtt_ns = 4e5;
     for _ in 0..50 {
-        assert!(!estimator.observe(&link.upload(9_216, REST)));
+        assert!(!estimator.observe(&link.upload(9_216, REST)).rate);
     }
     let found = estimator.environment();
     assert!(near(found.uplink_bytes_per_s, 250e3, 1e-6), "{found:?}");
@@ -119,16 +119,28 @@ fn what_fits_into_the_burst_shows_the_round_trip_only() {
 }
 
 #[test]
-fn a_burst_that_is_gone_makes_the_estimate_unsure() {
+fn an_upload_where_the_burst_is_gone_is_far() {
     let (mut link, mut estimator) = link(0.0);
-    assert!(!estimator.is_unsure());
-    estimator.observe(&link.upload(9_216, REST));
-    assert!(!estimator.is_unsure());
+    let told = estimator.observe(&link.upload(9_216, REST));
+    assert_eq!(told, Told { rate: false, far: false });
     let upload = Upload { bytes: 9_216, ns: 4e7, rested_ns: REST };
-    estimator.observe(&upload);
-    assert!(estimator.is_unsure());
-    estimator.observe(&link.upload(9_216, REST));
-    assert!(!estimator.is_unsure());
+    assert_eq!(estimator.observe(&upload), Told { rate: false, far: true });
+    assert!(!estimator.observe(&link.upload(9_216, REST)).far);
+}
+
+/// What a stalled probe left open, uploads within the burst cannot settle; they raise no new doubt.
+#[test]
+fn a_stall_is_doubted_once() {
+    let (mut link, mut estimator) = link(0.0);
+    let upload = link.upload(estimator.probe_bytes(), REST);
+    assert!(estimator.observe(&Upload { ns: upload.ns * 5.0, ..upload }).far);
+    estimator.reconsider(Estimator::new(&link.probe()).unwrap());
+    for _ in 0..20 {
+        let told = estimator.observe(&link.upload(9_216, REST));
+        assert_eq!(told, Told { rate: false, far: false });
+    }
+    let told = estimator.observe(&link.upload(estimator.probe_bytes(), REST));
+    assert_eq!(told, Told { rate: true, far: false });
 }
 
 #[test]
@@ -137,13 +149,11 @@ fn a_probe_in_doubt_replaces_another_link_and_keeps_the_same() {
     let steady = estimator.environment();
     let upload = link.upload(150_000, REST);
     let far = Upload { ns: upload.ns * 10.0, ..upload };
-    estimator.observe(&far);
+    assert!(estimator.observe(&far).far);
     estimator.reconsider(Estimator::new(&link.probe()).unwrap());
     assert_eq!(estimator.environment(), steady, "a stall");
-    assert!(estimator.is_unsure());
     // Uploads of that size do take longer than a probe's: they count.
-    estimator.observe(&far);
-    assert!(!estimator.is_unsure());
+    assert!(!estimator.observe(&far).far);
     assert!(near(estimator.environment().uplink_bytes_per_s, 25e3, 0.1));
     for (rate, burst) in [(1e6, 16384.0), (1e6, 65536.0), (70e3, 0.0)] {
         let mut other = Link::new(rate, burst, 3e5, 0.0);
@@ -176,7 +186,7 @@ fn an_upload_of_probe_bytes_tells_of_the_rate_in_a_tenth_of_a_second() {
         // On a slow link, what goes beyond the burst takes longer.
         assert!(near(upload.ns, 1e8, 0.01) || rate < 200e3, "{rate}: {upload:?}");
         assert!(upload.ns >= 1e8, "{rate}: {upload:?}");
-        assert!(estimator.observe(&Upload { rested_ns: 5.0 * REST, ..upload }), "{rate}");
+        assert!(estimator.observe(&Upload { rested_ns: 5.0 * REST, ..upload }).rate, "{rate}");
     }
 }
 

@@ -50,20 +50,22 @@ fn a_small_gain_never_moves_the_cut_and_a_large_one_does_so_the_second_time() {
 fn the_codec_stays_until_another_takes_a_tenth_less_twice() {
     let zstd = MeasuredCodec { codec: Codec::Zstd, bytes: 70_000, encode_ns: 2e8, decode_ns: 4e7 };
     let points = [MeasuredPoint { codecs: vec![zstd], ..points()[1].clone() }];
-    let mut hysteresis = Hysteresis::default();
-    let mut decide = |rate: f64| {
-        let environment = Environment::of_uplink(rate).unwrap();
-        hysteresis.decide(&points, &environment, Objective::Best).unwrap().codec
-    };
-    assert_eq!(decide(300e3), None);
-    for _ in 0..10 {
-        assert_eq!((decide(280e3), decide(300e3)), (None, None), "about the same");
+    for objective in [Objective::Best, Objective::LeastDownload] {
+        let mut hysteresis = Hysteresis::default();
+        let mut decide = |rate: f64| {
+            let environment = Environment::of_uplink(rate).unwrap();
+            hysteresis.decide(&points, &environment, objective).unwrap().codec
+        };
+        assert_eq!(decide(300e3), None);
+        for _ in 0..10 {
+            assert_eq!((decide(280e3), decide(300e3)), (None, None), "about the same");
+        }
+        assert_eq!((decide(70e3), decide(70e3)), (None, Some(Codec::Zstd)));
+        for _ in 0..10 {
+            assert_eq!(decide(300e3), Some(Codec::Zstd), "about the same");
+        }
+        assert_eq!((decide(5e6), decide(5e6)), (Some(Codec::Zstd), None));
     }
-    assert_eq!((decide(70e3), decide(70e3)), (None, Some(Codec::Zstd)));
-    for _ in 0..10 {
-        assert_eq!(decide(300e3), Some(Codec::Zstd), "about the same");
-    }
-    assert_eq!((decide(5e6), decide(5e6)), (Some(Codec::Zstd), None));
 }
 
 /// In the end both points take about the same in total; the longest stage of the first is shorter.

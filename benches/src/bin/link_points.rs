@@ -7,8 +7,9 @@
 //! tail are timed by themselves as a profile times them. So prediction and reality come from the
 //! same seconds: on a machine that others share, a profile made before would tell of other ones.
 //! Each round has a plan of its own times, and a point's error is the median of its rounds'. The
-//! point is chosen by the host, from the profile pushed to it, and compared with every other one
-//! round by round.
+//! point is chosen by the host, from the profile pushed to it. Every point that took less in the
+//! rounds then runs in turns with it: in the rounds their runs lie half a minute apart, and of a
+//! dozen points some take less by chance.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -103,10 +104,15 @@ struct Trial {
     rows: Vec<Row>,
     /// The point that the host chose.
     chosen: usize,
-    /// The one that took least, and by what part of it the chosen one took longer: the median of
-    /// the rounds.
-    best: usize,
-    slower: f64,
+    /// Those that took less in the rounds.
+    rivals: Vec<Rival>,
+}
+
+/// A point in turns with the chosen one.
+struct Rival {
+    point: usize,
+    /// What the chosen one took more, as a part of what this one took: the median of the pairs.
+    chosen_is_slower: f64,
 }
 
 fn main() -> Result<()> {
@@ -245,13 +251,25 @@ impl Subject<'_> {
         let rows: Vec<Row> = rows.collect::<Result<_>>()?;
         let chosen = rows.iter().position(|row| row.name == hosts.chosen);
         let chosen = chosen.context("a plan chooses of its points")?;
-        let slower = |i: usize| {
-            let in_round = |round: &Round| round.runs[chosen].total / round.runs[i].total - 1.0;
-            (i, middle(done.iter().map(in_round).collect()))
-        };
-        let best = (0..count).map(slower).max_by(|a, b| a.1.total_cmp(&b.1));
-        let (best, slower) = best.context("a network has points")?;
-        Ok(Trial { network, environment, rate, chosen, best, slower, rows })
+        let total = |i: usize| rows[i].measured.total;
+        let rivals = (0..count).filter(|&i| total(i) < total(chosen));
+        let rivals = rivals.map(|i| self.in_turns(chosen, i, rate, rounds));
+        let rivals = rivals.collect::<Result<_>>()?;
+        Ok(Trial { network, environment, rate, chosen, rivals, rows })
+    }
+
+    /// `chosen` and `point` one right behind the other, in either order, `pairs` times.
+    fn in_turns(&mut self, chosen: usize, point: usize, rate: f64, pairs: usize) -> Result<Rival> {
+        let mut slower = Vec::new();
+        for pair in 0..pairs {
+            let mut totals = [0.0; 2];
+            for turn in [pair % 2, 1 - pair % 2] {
+                sleep(rest(rate));
+                totals[turn] = self.run([chosen, point][turn])?.total;
+            }
+            slower.push(totals[0] / totals[1] - 1.0);
+        }
+        Ok(Rival { point, chosen_is_slower: middle(slower) })
     }
 
     /// The plan of what parts took by themselves in `rounds`.
@@ -401,20 +419,23 @@ fn table(trial: &Trial) -> String {
 fn summary(trials: &[Trial]) -> String {
     let mut text = String::from(
         "\n### Chosen and measured\n\n| network | uplink | chosen | predicted ms | measured ms | \
-         measured best | ms | chosen is slower by |\n|---|---|---|---|---|---|---|---|\n",
+         took less in the rounds, and in turns with the chosen point |\n|---|---|---|---|---|---|\n",
     );
     for trial in trials {
-        let (chosen, best) = (&trial.rows[trial.chosen], &trial.rows[trial.best]);
+        let chosen = &trial.rows[trial.chosen];
+        let rival = |rival: &Rival| {
+            let (row, slower) = (&trial.rows[rival.point], rival.chosen_is_slower * 100.0);
+            format!("{} {:.1} ms, then {:+.1} %", row.name, row.measured.total, -slower)
+        };
+        let rivals: Vec<String> = trial.rivals.iter().map(rival).collect();
         text += &format!(
-            "| {} | {} | {} | {:.1} | {:.1} | {} | {:.1} | {:.1} % |\n",
+            "| {} | {} | {} | {:.1} | {:.1} | {} |\n",
             trial.network,
             units::show_rate(trial.rate),
             chosen.name,
             chosen.predicted.total,
             chosen.measured.total,
-            best.name,
-            best.measured.total,
-            trial.slower * 100.0,
+            if rivals.is_empty() { "none".into() } else { rivals.join("; ") },
         );
     }
     let rows = || trials.iter().flat_map(|trial| &trial.rows);

@@ -202,7 +202,7 @@ impl Adaptive {
             point
         });
         let measured = usable.collect();
-        self.warnings = seam_tuner::warnings::of(&edge, &cloud);
+        self.warnings = seam_tuner::warnings::of(&edge, &cloud, self.codecs);
         let session = self.inference.session();
         let here = session.map(|session| Device::here(session.isa().name(), session.threads()));
         if let Some(differs) = here.and_then(|here| here.differs(&edge.device)) {
@@ -286,6 +286,8 @@ impl Link {
             self.estimator.reconsider(client.probe()?);
             self.quiet = Instant::now();
             self.doubt = false;
+            // What took so long may have been a stall.
+            rest = PROBE_EVERY;
         }
         self.probe = Instant::now() + rest;
         Ok(())
@@ -303,10 +305,10 @@ impl Link {
         });
         // The host works with all of the upload there.
         self.quiet = now.checked_sub(cloud).unwrap_or(now);
-        self.doubt = self.estimator.is_unsure();
+        self.doubt |= told.far;
         if self.doubt {
             self.probe = now;
-        } else if told {
+        } else if told.rate {
             self.probe = now + PROBE_EVERY;
         }
     }

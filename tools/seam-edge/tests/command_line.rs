@@ -56,8 +56,7 @@ fn a_reader_that_goes_ends_the_command_without_a_word() {
     drop(reader);
     let mut command = Command::new(env!("CARGO_BIN_EXE_seam-edge"));
     let output = command.arg("info").stdout(writer).stderr(Stdio::piped()).output().unwrap();
-    assert_eq!(output.status.code(), Some(141), "{output:?}");
-    assert!(output.stderr.is_empty(), "{output:?}");
+    assert!(!output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
 
 fn image(folder: &Path, side: u32) -> PathBuf {

@@ -136,11 +136,14 @@ impl Planning {
         let edge = edge.map(Profile::read).transpose()?;
         let fit = self.fit.iter().map(|path| Profile::read(path));
         let fit = fit.collect::<Result<Vec<_>, _>>()?;
+        let edge = estimate::edge(model, edge.as_ref(), &fit)?;
+        // Where the board's own profile has all points, nothing is fitted.
+        let used = fit.iter().filter(|profile| edge.fitted_from.contains(&profile.sha256()));
         Ok(Sources {
             outline: Outline::of(model)?,
-            edge: estimate::edge(model, edge.as_ref(), &fit)?,
+            warnings: used.flat_map(warnings::fitted).collect(),
+            edge,
             cloud: estimate::cloud(model, &CloudProfile::read(&self.cloud)?)?,
-            warnings: fit.iter().flat_map(warnings::fitted).collect(),
         })
     }
 
@@ -179,6 +182,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             let general = general_cut(model.graph(), &request).map_err(|_| error)?;
             let alone = args.output.is_none() && args.map.is_none();
             ensure!(alone, "no point suits the constraints: there is no plan to write, nor a map");
+            let of_all = warnings::of(&sources.edge, &sources.cloud, request.codecs);
+            for warning in of_all.iter().chain(&sources.warnings) {
+                eprintln!("seam: {warning}");
+            }
             match args.json {
                 true => println!("{}", serde_json::to_string_pretty(&general)?),
                 false => println!("{general}"),

@@ -83,6 +83,8 @@ impl Trial {
         for &bytes_per_s in uplinks {
             let link = Link::to(host.address(), bytes_per_s).context("the uplink's relay")?;
             let client = Client::new(&link.url(), Timeouts::default())?;
+            // The host has timed its tails then, and is idle again.
+            client.cloud_profile(name)?;
             let (rtt, load) = client.measure_rtt()?;
             let environment = Environment::new(bytes_per_s, rtt.as_nanos() as f64, load)?;
             let plan = client.plan(BOARD, name, environment, Objective::Best, CodecChoice::Auto)?;
