@@ -11,6 +11,8 @@ use crate::{Client, Error};
 const PATH: &str = "/v2/seam/probe";
 /// Requests of no size. The shortest is the round trip: a machine's pauses only lengthen one.
 const ROUND_TRIPS: usize = 6;
+/// Their heads, some 2 KB, have left a shaper's bucket that much emptier; it takes them in again.
+const REST: Duration = Duration::from_millis(100);
 
 /// The host's answer to a probe.
 #[derive(Deserialize)]
@@ -35,12 +37,13 @@ impl Client {
         Ok((shortest, load))
     }
 
-    /// Probes the link: a few requests of no size, then [`Probe::run`].
+    /// Probes the link: a few requests of no size, a rest, then [`Probe::run`].
     ///
     /// # Errors
     /// The host is unreachable, or no Seam cloud host.
     pub fn probe(&self) -> Result<Estimator, Error> {
         let (rtt, mut load) = self.measure_rtt()?;
+        std::thread::sleep(REST);
         let payload = noise(LARGEST);
         let probe = Probe::run(rtt.as_nanos() as f64, |bytes| {
             let (time, heard) = self.upload(&payload[..bytes as usize])?;
