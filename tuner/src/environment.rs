@@ -268,10 +268,12 @@ impl Estimator {
             self.observe_load(load);
         }
         let burst_ns = |of: &Estimator| of.burst_bytes * of.slowness.value();
-        let same = !self.slowness.is_far(probed.slowness.value())
-            && !self.rtt_ns.is_far(probed.rtt_ns.value())
-            && !Smoothed::new(burst_ns(self), LEAST).is_far(burst_ns(&probed));
-        if !same {
+        let other = [
+            self.slowness.far(probed.slowness.value()),
+            self.rtt_ns.far(probed.rtt_ns.value()),
+            Smoothed::new(burst_ns(self), LEAST).far(burst_ns(&probed)),
+        ];
+        if other.iter().any(Option::is_some) {
             *self = Estimator { cloud_load: self.cloud_load, ..probed };
         }
     }
@@ -318,20 +320,20 @@ impl Smoothed {
         self.log.exp()
     }
 
-    fn is_far(&self, sample: f64) -> bool {
+    /// Where the sample is far: whether it is above.
+    fn far(&self, sample: f64) -> Option<bool> {
         let difference = sample.max(1e-9).ln() - self.log;
-        difference.abs() > FAR.ln() && (sample - self.value()).abs() > self.least
+        let far = difference.abs() > FAR.ln() && (sample - self.value()).abs() > self.least;
+        far.then_some(difference > 0.0)
     }
 
     /// Whether the sample is the first that is far, on its side.
     fn observe(&mut self, sample: f64) -> bool {
         let log = sample.max(1e-9).ln();
-        let difference = log - self.log;
-        let side = self.is_far(sample).then_some(difference > 0.0);
-        match side {
+        match self.far(sample) {
             None => {
                 self.samples += 1;
-                self.log += difference * WEIGHT.max(1.0 / f64::from(self.samples));
+                self.log += (log - self.log) * WEIGHT.max(1.0 / f64::from(self.samples));
                 self.suspect = None;
             }
             far if far == self.suspect => {

@@ -64,7 +64,7 @@
 //! | the matrices, one dimension at a time | [`form`] |
 //! | weights transformed and laid out, the bound | [`pack`] |
 //! | codes to transformed codes | [`input`] |
-//! | products | a file per instruction set |
+//! | products | a file per instruction set; the loops of x86-64 in `x86` |
 //! | sums to codes | [`output`] |
 //! | blocks of tiles, tasks | [`driver`] |
 

@@ -78,13 +78,14 @@ impl Trial {
         writer::write_file(&file("profile.json"), json.as_bytes())?;
 
         let stage = stages.next(format!("{name}: profiling in the cloud, planning"));
-        host.client()?.push_profile(BOARD, &profile)?;
+        let direct = host.client()?;
+        direct.push_profile(BOARD, &profile)?;
+        // The host has timed its tails then, and is idle again.
+        direct.cloud_profile(name)?;
         let mut planned = Vec::new();
         for &bytes_per_s in uplinks {
             let link = Link::to(host.address(), bytes_per_s).context("the uplink's relay")?;
             let client = Client::new(&link.url(), Timeouts::default())?;
-            // The host has timed its tails then, and is idle again.
-            client.cloud_profile(name)?;
             let (rtt, load) = client.measure_rtt()?;
             let environment = Environment::new(bytes_per_s, rtt.as_nanos() as f64, load)?;
             let plan = client.plan(BOARD, name, environment, Objective::Best, CodecChoice::Auto)?;
